@@ -1,0 +1,1 @@
+"""Gatehouse: the shared package of all functions."""

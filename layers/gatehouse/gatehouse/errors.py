@@ -1,0 +1,160 @@
+"""Every error that Gatehouse raises on purpose.
+
+    GatehouseError                      code                      HTTP  a retry helps
+      SettingError                      SETTING_ERROR             500   no
+      RequestRefused                    (given)                   4xx   no
+        SignatureRefused                SIGNATURE_REFUSED         400   no
+      ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
+      GatewayError                      GATEWAY_ERROR             502   (given)
+      DatabaseError                     DATABASE_ERROR            500   no
+        ConnectionError                 CONNECTION_ERROR          503   yes
+        TimeoutError                    TIMEOUT                   503   yes
+        TransactionConflict             CONFLICT                  409   yes
+        QueryError                      QUERY_ERROR               500   no
+          DuplicateEntry                DUPLICATE_ENTRY           409   no
+          ForeignKeyViolation           FOREIGN_KEY_VIOLATION     409   no
+          NotNullViolation              NOT_NULL_VIOLATION        422   no
+          ValidationError               VALIDATION_ERROR          422   no
+        NotFound                        NOT_FOUND                 404   no
+
+`code` is stable: callers and dashboards may compare it. The class docstring is the message where none is given.
+"""
+
+
+class GatehouseError(Exception):
+    """Something went wrong in Gatehouse."""
+
+    code = "GATEHOUSE_ERROR"
+    http_status = 500
+    retry_helps = False
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or self.code).splitlines()[0])
+
+
+class SettingError(GatehouseError):
+    """A setting is missing or wrong; the message names it."""
+
+    code = "SETTING_ERROR"
+
+
+class RequestRefused(GatehouseError):
+    """The caller sent something that we do not accept; the message says what."""
+
+    code = "REQUEST_REFUSED"
+    http_status = 400
+
+    def __init__(self, message: str | None = None, *, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+        self.http_status = status or self.http_status
+
+
+class SignatureRefused(RequestRefused):
+    """The signature is missing or does not match the body."""
+
+    code = "SIGNATURE_REFUSED"
+
+
+class ServiceUnavailable(GatehouseError):
+    """Neither the database nor the queue could take the request; the sender should try again."""
+
+    code = "SERVICE_UNAVAILABLE"
+    http_status = 503
+    retry_helps = True
+
+
+class GatewayError(GatehouseError):
+    """A gateway's API refused a call or did not answer."""
+
+    code = "GATEWAY_ERROR"
+    http_status = 502
+
+    def __init__(self, message: str, *, retry_helps: bool, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_helps = retry_helps
+        self.retry_after_seconds = retry_after_seconds
+
+
+class DatabaseError(GatehouseError):
+    """The database refused or failed."""
+
+    code = "DATABASE_ERROR"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+        statement: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+        self.statement = statement
+
+
+class ConnectionError(DatabaseError):
+    """The database cannot be reached, or hung up."""
+
+    code = "CONNECTION_ERROR"
+    http_status = 503
+    retry_helps = True
+
+
+class TimeoutError(DatabaseError):
+    """The database took longer than it was allowed to."""
+
+    code = "TIMEOUT"
+    http_status = 503
+    retry_helps = True
+
+
+class TransactionConflict(DatabaseError):
+    """Another transaction stood in the way (deadlock or serialisation); the same work may be sent again."""
+
+    code = "CONFLICT"
+    http_status = 409
+    retry_helps = True
+
+
+class QueryError(DatabaseError):
+    """The database refused a statement."""
+
+    code = "QUERY_ERROR"
+
+
+class DuplicateEntry(QueryError):
+    """A row with this key is there already."""
+
+    code = "DUPLICATE_ENTRY"
+    http_status = 409
+
+
+class ForeignKeyViolation(QueryError):
+    """The row points at another row that does not exist, or is still pointed at."""
+
+    code = "FOREIGN_KEY_VIOLATION"
+    http_status = 409
+
+
+class NotNullViolation(QueryError):
+    """A value that must be given is missing."""
+
+    code = "NOT_NULL_VIOLATION"
+    http_status = 422
+
+
+class ValidationError(QueryError):
+    """A value has the wrong form or breaks a rule of its column."""
+
+    code = "VALIDATION_ERROR"
+    http_status = 422
+
+
+class NotFound(DatabaseError):
+    """There is no such row."""
+
+    code = "NOT_FOUND"
+    http_status = 404

@@ -1,0 +1,94 @@
+"""Every setting, typed. Nothing else in Gatehouse reads the environment.
+
+A setting is read from the environment variable of the same name in capitals. A wrong or missing one stops the
+function at its start with one line that names it. Secrets are never settings: a setting holds the *name* of a
+secret (…_SECRET_ARN), and `secrets.py` fetches it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from gatehouse.errors import SettingError
+
+STAGES = ("local", "dev", "staging", "prod")
+
+
+def _setting(doc: str, parse: Callable[[str], Any], default: Any) -> Any:
+    return field(default=default, metadata={"doc": doc, "parse": parse})
+
+
+def text(doc: str, default: str = "") -> Any:
+    """Declare a setting that is any text."""
+    return _setting(doc, str, default)
+
+
+def one_of(doc: str, choices: tuple[str, ...], default: str) -> Any:
+    """Declare a setting that is one word out of a few."""
+
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"is {value!r}, must be one of {', '.join(choices)}")
+        return value
+
+    return _setting(doc, parse, default)
+
+
+def number(doc: str, default: int, *, least: int, most: int) -> Any:
+    """Declare a setting that is a whole number between two bounds."""
+
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            raise ValueError(f"is {value!r}, must be a whole number from {least} to {most}")
+        return int(value)
+
+    return _setting(doc, parse, default)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process; see `load`."""
+
+    stage: str = one_of("Where this runs; some protections are lifted only in `local`.", STAGES, "local")
+    aws_region: str = text("The AWS region; Lambda sets it.", "us-east-1")
+
+    database_secret_arn: str = text("Secret with {pooled_url, direct_url} of this function's database role.")
+    postgres_url: str = text("Pooled database address, where no DATABASE_SECRET_ARN is given.")
+    postgres_url_non_pooling: str = text("Direct database address (migrations), where no secret is given.")
+    database_tls: str = one_of(
+        "`verify`: TLS with a checked certificate and name; `off` is accepted only in the local stage.",
+        ("verify", "off"),
+        "verify",
+    )
+    database_tls_root_file: str = text("PEM file of a private certificate authority; the system's roots when empty.")
+    database_connect_milliseconds: int = number("Time to reach the database.", 1000, least=50, most=30_000)
+    database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
+    database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return load(os.environ)
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read all settings from the environment; raise SettingError that names each wrong one."""
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for each in fields(Settings):
+        name = each.name.upper()
+        if (raw := environment.get(name, "")) == "":
+            continue
+        try:
+            values[each.name] = each.metadata["parse"](raw)
+        except ValueError as reason:
+            wrong.append(f"{name} {reason}")
+    found = Settings(**values)
+    if found.stage != "local" and found.database_tls == "off":
+        wrong.append("DATABASE_TLS is 'off', which is accepted only where STAGE is local")
+    if wrong:
+        raise SettingError("; ".join(wrong))
+    return found
