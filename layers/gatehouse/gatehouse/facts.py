@@ -44,6 +44,7 @@ class PaymentFact:
     currency: str | None = None  # ISO 4217, upper case
     fee_minor: int | None = None  # the gateway's fee; None: not known yet
     fee_currency: str | None = None
+    livemode: bool | None = None
     method: str | None = None  # card, bank_transfer, ...
     reference: str | None = None  # the merchant's own reference
     customer_ref: str | None = None  # the gateway's id of the customer
@@ -78,3 +79,4 @@ class Event:
     needs: tuple[Need, ...] = ()
     reference: str | None = None  # the main object's id, to search by
     ignored_because: str | None = None  # why there are no facts, when there are none
+    refused_because: str | None = None  # what is wrong with its facts; the event is kept as failed, to be tried again

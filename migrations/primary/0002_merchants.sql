@@ -1,0 +1,41 @@
+-- Merchants and their accounts at the gateways: whose money an event speaks of.
+-- migrate: up
+
+create table merchants (
+    id text primary key check (id ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
+    name text not null,
+    is_active boolean not null default true,
+    created_at timestamptz not null default now()
+);
+
+insert into merchants (id, name) values ('default', 'The default merchant');
+
+create table gateway_accounts (
+    gateway text not null,
+    account text not null,
+    merchant text not null references merchants (id),
+    mode text not null check (mode in ('test', 'live', 'both')),
+    is_active boolean not null default true,
+    created_at timestamptz not null default now(),
+    primary key (gateway, account)
+);
+
+create index gateway_accounts_merchant on gateway_accounts (merchant);
+
+-- Ends the transaction with a chosen SQLSTATE: how a statement in the middle of a flush refuses to go on.
+-- Returns boolean only so that it can stand in a WHERE.
+create function refuse(code text, reason text) returns boolean
+language plpgsql as $$
+begin
+    raise exception using errcode = code, message = reason;
+end
+$$;
+
+grant select on merchants, gateway_accounts to gatehouse_intake, gatehouse_worker, gatehouse_api, gatehouse_ops;
+grant insert, update on merchants, gateway_accounts to gatehouse_ops;
+
+-- migrate: down
+
+drop function refuse(text, text);
+drop table gateway_accounts;
+drop table merchants;
