@@ -6,6 +6,11 @@
         SignatureRefused                SIGNATURE_REFUSED         400   no
       ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
       GatewayError                      GATEWAY_ERROR             502   (given)
+      FactRefused                       FACT_REFUSED              422   no
+      AwsError                          (AWS's own)               502   (given)
+      SecretUnavailable                 SECRET_UNAVAILABLE        503   (given)
+      SealBroken                        SEAL_BROKEN               500   no
+        UnknownKey                      UNKNOWN_KEY               500   no
       DatabaseError                     DATABASE_ERROR            500   no
         ConnectionError                 CONNECTION_ERROR          503   yes
         TimeoutError                    TIMEOUT                   503   yes
@@ -74,6 +79,47 @@ class GatewayError(GatehouseError):
         super().__init__(message)
         self.retry_helps = retry_helps
         self.retry_after_seconds = retry_after_seconds
+
+
+class FactRefused(GatehouseError):
+    """A genuine event says something that cannot be true of money; the message says what."""
+
+    code = "FACT_REFUSED"
+    http_status = 422
+
+
+class AwsError(GatehouseError):
+    """An AWS service refused a call or did not answer."""
+
+    http_status = 502
+
+    def __init__(self, code: str, message: str, *, retry_helps: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_helps = retry_helps
+
+
+class SecretUnavailable(GatehouseError):
+    """A secret could not be fetched, and none is remembered."""
+
+    code = "SECRET_UNAVAILABLE"
+    http_status = 503
+
+    def __init__(self, message: str | None = None, *, retry_helps: bool = True) -> None:
+        super().__init__(message)
+        self.retry_helps = retry_helps
+
+
+class SealBroken(GatehouseError):
+    """Sealed bytes do not open: they were changed, cut, or belong to something else."""
+
+    code = "SEAL_BROKEN"
+
+
+class UnknownKey(SealBroken):
+    """The bytes were sealed with a key that the keyring does not have."""
+
+    code = "UNKNOWN_KEY"
 
 
 class DatabaseError(GatehouseError):

@@ -2,14 +2,15 @@
 
 A setting is read from the environment variable of the same name in capitals. A wrong or missing one stops the
 function at its start with one line that names it. Secrets are never settings: a setting holds the *name* of a
-secret (…_SECRET_ARN), and `secrets.py` fetches it.
+secret (…_SECRET_ARN), and `secrets.py` fetches it. The keys that AWS itself puts into the environment are returned by
+functions of their own, so that they are in no Settings and in no repr.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatehouse.errors import SettingError
 
@@ -66,6 +67,39 @@ class Settings:
     database_connect_milliseconds: int = number("Time to reach the database.", 1000, least=50, most=30_000)
     database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
+
+    aws_endpoint_url: str = text("Address of a stand-in for all AWS services; AWS itself when empty.")
+    aws_endpoint_url_sqs: str = text("The same for SQS alone.")
+    aws_endpoint_url_secrets_manager: str = text("The same for Secrets Manager alone.")
+    aws_lambda_function_name: str = text("The function's name in its logs; Lambda sets it.")
+    aws_container_credentials_full_uri: str = text(
+        "Where a function restored from a snapshot fetches its credentials; Lambda sets it."
+    )
+    log_level: str = one_of("The least that is logged.", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+
+
+class AwsCredentials(NamedTuple):
+    """The keys that sign calls to AWS; they never show."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str = ""
+
+    def __repr__(self) -> str:
+        return "<AwsCredentials>"
+
+
+def aws_credentials() -> AwsCredentials | None:
+    """Return the keys that Lambda put into the environment, or None: a restored snapshot gets none there."""
+    key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    if not key_id or not secret:
+        return None
+    return AwsCredentials(key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+
+
+def aws_container_authorization() -> str:
+    """Return the token to show at AWS_CONTAINER_CREDENTIALS_FULL_URI; a secret, so no setting."""
+    return os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
 
 
 @cache
