@@ -1,10 +1,15 @@
 # Every command of the project. `make help` lists them.
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
+UV = $(shell for each in uv .local/uv/bin/uv; do "$$each" --version >/dev/null 2>&1 && { echo "$$each"; break; }; done)
+SAM := aws-sam-cli==1.170.0
 PORT ?= 8080
 DEMO ?= 1
 FRESH ?= 0
 VERBOSE ?= 0
+ARCH ?= arm64
+BUILD_DIR ?= .aws-sam/build
+POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 export PYTHONDONTWRITEBYTECODE ?=
 
 .DEFAULT_GOAL := help
@@ -12,21 +17,59 @@ export PYTHONDONTWRITEBYTECODE ?=
 .venv/.ready: requirements/dev.lock pyproject.toml local/bootstrap
 	@local/bootstrap
 
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9_-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
 .PHONY: run
 run: .venv/.ready ## Start everything on this machine: PORT=8080 DEMO=0 FRESH=1 VERBOSE=1
 	@$(PYTHON) -m local --port $(PORT) --demo $(DEMO) --fresh $(FRESH) --verbose $(VERBOSE)
+
+.PHONY: send
+send: .venv/.ready ## Sign a payload and send it to what `make run` started: EVENT=events/stripe/….json
+	@test -n "$(EVENT)" || { echo "gatehouse: which one? make send EVENT=events/stripe/payment_intent.succeeded.json" >&2; exit 2; }
+	@$(PYTHON) -m local.send "$(EVENT)"
 
 .PHONY: test
 test: .venv/.ready ## Run every test (ARGS="-k name" picks some)
 	@$(PYTHON) -m pytest $(ARGS)
 
+# Everything that speaks SQL; POSTGRES_15 is where Debian's package puts its programs.
+.PHONY: test-postgres-15
+test-postgres-15: .venv/.ready ## Run the tests that use a database on Postgres 15, the oldest that we support
+	@TEST_POSTGRES_BINARIES=$(POSTGRES_15) $(PYTHON) -m pytest $(wildcard tests/database tests/migrations tests/intake tests/jobs)
+
 .PHONY: check
-check: .venv/.ready ## Lint, types, template, import rules
+check: .venv/.ready ## Lint, types, template and its expansion, import rules, documents
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest tests/template tests/rules -q
+	@$(PYTHON) -m pytest tests/template tests/rules --ignore tests/template/test_build.py
 
-.PHONY: help
-help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+.PHONY: bench
+bench: .venv/.ready ## Measure, on large data; prints ratios and what misses its number
+	@$(PYTHON) -m bench $(ARGS)
+
+# uvx keeps the SAM CLI away from our own packages; its wish for python3.13 on PATH is met from .venv.
+.PHONY: build
+build: .venv/.ready ## Build the bundle without Docker: ARCH=x86_64 for a layer that runs on this machine
+	@SAM_CLI_TELEMETRY=0 ARCHITECTURE=$(ARCH) PATH="$(CURDIR)/.venv/bin:$$PATH" \
+	    "$(UV)" tool run --quiet --python $(PYTHON) --from $(SAM) sam build --build-dir "$(BUILD_DIR)"
+	@du -sm --apparent-size "$(BUILD_DIR)/GatehouseLayer" | awk '{print "Layer ($(ARCH)), unzipped: " $$1 " MB of at most 60"}'
+
+.PHONY: requirements
+requirements: .venv/.ready ## Show which tests prove which requirement, and what is not proved yet
+	@$(PYTHON) -m local.requirements_report
+
+# --no-emit-index-url: the locks must not name the registry of whoever made them. UPGRADE="--upgrade" moves the versions.
+COMPILE = "$(UV)" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.13 $(UPGRADE)
+.PHONY: lock
+lock: ## Write requirements/*.lock and the layer's requirements.txt again (UPGRADE="--upgrade" for newer versions)
+	@$(COMPILE) requirements/layer.in --output-file requirements/layer.lock
+	@$(COMPILE) requirements/dev.in --output-file requirements/dev.lock
+	@cp requirements/layer.lock layers/gatehouse/requirements.txt
+
+.PHONY: clean
+clean: ## Remove what was built and cached; the data of `make run` stays (FRESH=1 clears that)
+	@rm -rf .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@find . -path ./.venv -prune -o -path ./.local -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
