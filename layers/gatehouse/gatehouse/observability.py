@@ -111,6 +111,9 @@ METRICS = {
     "JobsPostponed": Metric("Count", "Jobs that will be tried again later."),
     "JobsBuried": Metric("Count", "Jobs that were given up and lie in the dead-letter queue."),
     "JobsRungAgain": Metric("Count", "Jobs that were due and not done, rung again by the sweeper."),
+    "JobsWaiting": Metric("Count", "Jobs that are not done yet."),
+    "JobsDead": Metric("Count", "Jobs that were given up and not taken up again."),
+    "MessagesFailed": Metric("Count", "Queue messages that were reported as failed and come back."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 

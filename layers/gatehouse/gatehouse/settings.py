@@ -68,6 +68,14 @@ class Settings:
     database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
+    gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
+    data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
+    enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
+    enrichment_dlq_url: str = text("Dead-letter queue of the same.")
+    inbox_queue_url: str = text("Queue for sealed requests that arrive while the database is away.")
+    inbox_dlq_url: str = text("Dead-letter queue of the same.")
+    stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
+
     aws_endpoint_url: str = text("Address of a stand-in for all AWS services; AWS itself when empty.")
     aws_endpoint_url_sqs: str = text("The same for SQS alone.")
     aws_endpoint_url_secrets_manager: str = text("The same for Secrets Manager alone.")

@@ -1,0 +1,35 @@
+"""Records what waited in the inbox while Postgres was away."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatehouse.errors import RequestRefused, SealBroken
+from gatehouse.gateways import gateway_named
+from gatehouse.intake.inbox import NotAnInboxMessage, opened_message
+from gatehouse.intake.receive import Desk, tell
+from gatehouse.intake.record import Delivery, record
+from gatehouse.jobs.batch import each_message
+from gatehouse.observability import log, metrics
+
+
+def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
+    """Record each waiting request; one that can never be read goes to the dead-letter queue at once."""
+
+    def handle(record_: Any) -> None:
+        message = record_.body
+        try:
+            waiting = opened_message(message, desk.keyring())
+            gateway = gateway_named(waiting.account.gateway)
+            translated = gateway.translate(gateway.read_event(waiting.body), waiting.account.account)
+        except (NotAnInboxMessage, SealBroken, RequestRefused) as error:
+            log.error("inbox message cannot be read; given to its dead-letter queue", error=error)
+            desk.inbox().give_up(message)
+            return
+        delivery = Delivery(waiting.account, translated, waiting.body, waiting.received_at)
+        recorded = record(desk.database(), delivery, desk.keyring())
+        metrics.count("EventsReplayed", gateway=gateway.NAME)
+        tell(recorded, gateway.NAME)
+        if recorded.jobs:
+            desk.bell().ring(recorded.jobs)
+
+    return each_message(event, handle)

@@ -1,0 +1,141 @@
+"""Claims a job, lets it be worked, and settles it: done, postponed or buried. The lease's token guards every write."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from gatehouse.database.connection import Database
+from gatehouse.database.sql import Bound, load_statements
+from gatehouse.errors import GatehouseError, QueryError
+from gatehouse.jobs.bell import Bell, Burial
+from gatehouse.jobs.topics import TOPICS, Topic, backoff_seconds
+from gatehouse.observability import log, metrics
+
+sql = load_statements(Path(__file__).with_name("jobs.sql"))
+
+LEASE_LOST = "GH002"
+TELL_SECONDS = 2.0
+METRIC_OF = {"done": "JobsDone", "postponed": "JobsPostponed", "buried": "JobsBuried"}
+
+
+class Job(NamedTuple):
+    """One job, leased to us."""
+
+    id: int
+    topic: str
+    business_key: str
+    merchant: str
+    arguments: dict[str, Any]
+    attempts: int
+    lease_token: UUID
+
+
+class Done(NamedTuple):
+    """The work is done; its database effects are these statements, written together with the job's end."""
+
+    before: list[Bound] = []  # noqa: RUF012 - a NamedTuple default that nobody appends to
+    after: list[Bound] = []  # noqa: RUF012
+
+
+class Postponed(NamedTuple):
+    """The work cannot be done yet; try again later, not before `least_seconds`."""
+
+    reason: str
+    least_seconds: float = 0.0
+
+
+class Hopeless(NamedTuple):
+    """The work can never be done as it stands; a person has to look."""
+
+    reason: str
+
+
+Outcome = Done | Postponed | Hopeless
+Worker = Callable[[Job], Outcome]
+
+
+def work_on(
+    job_id: int, workers: Mapping[str, Worker], database: Database, bell: Bell, *, burial: int | None = None
+) -> str:
+    """Claim one job and settle it; say what became of it: done, postponed, buried, lost, or nothing to do."""
+    row = _claim(database, job_id, burial)
+    if row is None:
+        return "nothing to do"
+    job = Job(**row)
+    topic = TOPICS[job.topic]
+    if job.attempts > topic.most_attempts:  # it kills its worker each time, so no verdict was ever written
+        outcome: Outcome = Hopeless(f"its worker vanished; given up after {topic.most_attempts} attempts")
+    else:
+        outcome = _outcome(workers[job.topic], job)
+    verdict = _settle(job, topic, outcome, database, bell)
+    if verdict in METRIC_OF:
+        metrics.count(METRIC_OF[verdict], topic=job.topic)
+    log.info("job settled", job=job.id, topic=job.topic, outcome=verdict, attempts=job.attempts)
+    return verdict
+
+
+def keep_lease(job: Job, database: Database) -> bool:
+    """Extend the lease of a long job; False when it is not ours any more, and the work should stop."""
+    lease_seconds = TOPICS[job.topic].lease_seconds
+    return bool(database.query(sql.keep, id=job.id, token=job.lease_token, lease_seconds=lease_seconds))
+
+
+def _claim(database: Database, job_id: int, burial: int | None) -> dict[str, Any] | None:
+    # The lease differs by topic, and the topic is in the row: the longest serves all, and a worker that vanishes
+    # costs at most that long.
+    lease_seconds = max(topic.lease_seconds for topic in TOPICS.values())
+    rows = database.query(sql.claim, id=job_id, burial=burial, lease_seconds=lease_seconds)
+    return dict(rows[0]) if rows else None
+
+
+def _outcome(worker: Worker, job: Job) -> Outcome:
+    """Let the worker work; read an error as what it says about trying again."""
+    try:
+        return worker(job)
+    except GatehouseError as error:
+        if error.retry_helps:
+            return Postponed(f"{error.code}: {error}", getattr(error, "retry_after_seconds", None) or 0.0)
+        return Hopeless(f"{error.code}: {error}")
+
+
+def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: Bell) -> str:
+    if isinstance(outcome, Done):
+        return _finish(job, outcome, database)
+    if isinstance(outcome, Postponed) and job.attempts < topic.most_attempts:
+        delay = max(backoff_seconds(topic, job.attempts), outcome.least_seconds)
+        kept = database.query(
+            sql.postpone, id=job.id, token=job.lease_token, error=outcome.reason[:500], delay_seconds=str(delay)
+        )
+        return "postponed" if kept else "lost"
+    return _bury(job, outcome.reason, database, bell)
+
+
+def _finish(job: Job, outcome: Done, database: Database) -> str:
+    finish = sql.finish(id=job.id, token=job.lease_token)
+    try:
+        database.flush([*outcome.before, finish, *outcome.after])
+    except QueryError as error:
+        if error.sqlstate != LEASE_LOST:
+            raise
+        return "lost"
+    return "done"
+
+
+def _bury(job: Job, reason: str, database: Database, bell: Bell) -> str:
+    rows = database.query(sql.bury, id=job.id, token=job.lease_token, error=reason[:500])
+    if not rows:
+        return "lost"
+    log.warning("job buried", job=job.id, topic=job.topic, reason=reason)
+    tell_burials([Burial(**row) for row in rows], database, bell, budget_seconds=TELL_SECONDS)
+    return "buried"
+
+
+def tell_burials(burials: list[Burial], database: Database, bell: Bell, *, budget_seconds: float) -> int:
+    """Tell the dead-letter queues of burials and note which have heard; return how many."""
+    told = bell.tell_burials(burials, budget_seconds=budget_seconds)
+    if told:
+        heard = json.dumps([{"id": each.id, "burials": each.burials} for each in told])
+        database.query(sql.burial_told, told=heard)
+    return len(told)

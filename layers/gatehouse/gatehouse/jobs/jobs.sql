@@ -1,0 +1,92 @@
+-- Jobs: claimed, worked, and finished, postponed or buried. All times are the database's: workers' clocks may be wrong.
+
+-- name: claim
+-- Leases a job to whoever asks first: one that is due, one whose worker vanished, or one that was buried and whose
+-- dead letter came back (it names the burial, so that a late second bell cannot open the grave).
+update jobs
+set status = 'leased',
+    attempts = case when status = 'dead' then 1 else attempts + 1 end,
+    lease_token = gen_random_uuid(),
+    lease_until = now() + make_interval(secs => :lease_seconds::integer),
+    ring_after = now() + make_interval(secs => :lease_seconds::integer),
+    finished_at = null
+where id = :id::bigint
+  and (
+      (status = 'waiting' and due_at <= now())
+      or (status = 'leased' and lease_until <= now())
+      or (status = 'dead' and burials = :burial::integer)
+  )
+returning id, topic, business_key, merchant, arguments, attempts, lease_token;
+
+-- name: keep
+-- Extends a lease that is still ours.
+update jobs
+set lease_until = now() + make_interval(secs => :lease_seconds::integer),
+    ring_after = now() + make_interval(secs => :lease_seconds::integer)
+where id = :id::bigint and lease_token = :token::uuid
+returning id;
+
+-- name: finish
+-- Ends a job whose lease is still ours; refuses otherwise, which undoes the effects written in the same flush.
+with mine as (
+    update jobs
+    set status = 'done', finished_at = now(), lease_token = null, lease_until = null, last_error = null
+    where id = :id::bigint and lease_token = :token::uuid
+    returning id
+)
+select case when exists (select from mine) then true else refuse('GH002', 'the lease of the job was lost') end as done;
+
+-- name: postpone
+-- Gives a job back, to be tried again after a while.
+update jobs
+set status = 'waiting', lease_token = null, lease_until = null, last_error = :error::text,
+    due_at = now() + make_interval(secs => :delay_seconds::double precision),
+    ring_after = now() + make_interval(secs => :delay_seconds::double precision)
+where id = :id::bigint and lease_token = :token::uuid
+returning id;
+
+-- name: bury
+-- Gives a job up; its dead-letter queue is told next, and by the sweeper where that fails.
+update jobs
+set status = 'dead', lease_token = null, lease_until = null, last_error = :error::text, finished_at = now(),
+    burials = burials + 1, burial_told = false
+where id = :id::bigint and lease_token = :token::uuid
+returning id, topic, burials;
+
+-- name: burial_told
+-- Notes that the dead-letter queue has the job's last burial.
+update jobs set burial_told = true
+from jsonb_to_recordset(:told::jsonb) as told (id bigint, burials integer)
+where jobs.id = told.id and jobs.burials = told.burials;
+
+-- name: take_unrung
+-- Takes jobs whose bell is due, oldest first, and puts their next ring a minute off.
+update jobs set ring_after = now() + interval '1 minute'
+where id in (
+    select id from jobs
+    where status in ('waiting', 'leased') and ring_after <= now()
+    order by ring_after
+    limit :most::integer
+    for update skip locked
+)
+returning id, topic;
+
+-- name: take_untold_burials
+-- Finds burials that no dead-letter queue has heard of; a minute's grace for the worker that is just telling.
+select id, topic, burials from jobs
+where not burial_told and finished_at < now() - make_interval(secs => :grace_seconds::integer)
+order by id
+limit :most::integer;
+
+-- name: backlog
+-- Counts what waits, by topic, and the age of the oldest that should be done by now.
+select
+    topic,
+    count(*) filter (where status in ('waiting', 'leased')) as waiting,
+    count(*) filter (where status = 'dead') as dead,
+    coalesce(extract(epoch from now() - min(due_at) filter (where status in ('waiting', 'leased') and due_at <= now())), 0)
+        ::bigint as oldest_seconds
+from jobs
+where status in ('waiting', 'leased', 'dead')
+group by topic
+order by topic;

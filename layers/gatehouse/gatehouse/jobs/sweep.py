@@ -1,0 +1,32 @@
+"""Rings again for every job that is due and not done, and tells dead-letter queues what they have not heard."""
+
+import time
+
+from gatehouse.database.connection import Database
+from gatehouse.jobs.bell import Bell, Burial
+from gatehouse.jobs.claim import sql, tell_burials
+from gatehouse.observability import log, metrics
+
+MOST_AT_ONCE = 500
+GRACE_SECONDS = 60
+
+
+def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int = GRACE_SECONDS) -> dict[str, int]:
+    """Sweep for at most some seconds; return how many bells were rung, burials told, and payload partitions made."""
+    deadline = time.monotonic() + seconds
+    rung = 0
+    while (left := deadline - time.monotonic()) > 0:
+        due = [(row["id"], row["topic"]) for row in database.query(sql.take_unrung, most=MOST_AT_ONCE)]
+        rung += bell.ring(due, budget_seconds=left)
+        if len(due) < MOST_AT_ONCE:
+            break
+    burials = database.query(sql.take_untold_burials, most=MOST_AT_ONCE, grace_seconds=grace_seconds)
+    metrics.count("JobsRungAgain", rung)
+    told = tell_burials([Burial(**row) for row in burials], database, bell, budget_seconds=max(left, 1.0))
+    made = database.query_one("select make_payload_partitions(2) as made")["made"]
+    for row in database.query(sql.backlog):
+        metrics.measure("JobsWaiting", row["waiting"], topic=row["topic"])
+        metrics.measure("JobsDead", row["dead"], topic=row["topic"])
+        metrics.measure("OldestDueJob", row["oldest_seconds"], topic=row["topic"])
+    log.info("swept", rung=rung, told=told, partitions_made=made)
+    return {"rung": rung, "told": told, "partitions_made": made}

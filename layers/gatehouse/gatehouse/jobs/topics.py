@@ -1,0 +1,33 @@
+"""The kinds of work there are: which queue rings for each, how long a worker may hold it, how often it is tried."""
+
+from secrets import SystemRandom
+from typing import NamedTuple
+
+_random = SystemRandom()  # module-level `random` would be the same in every environment restored from one snapshot
+
+LONGEST_BACKOFF_SECONDS = 6 * 3600
+
+
+class Topic(NamedTuple):
+    """How the jobs of one topic are treated."""
+
+    name: str
+    queue: str  # the settings are <QUEUE>_QUEUE_URL and <QUEUE>_DLQ_URL
+    lease_seconds: int  # longer than the worker's function may run
+    most_attempts: int
+    first_backoff_seconds: int
+
+
+TOPICS = {
+    topic.name: topic
+    for topic in (
+        # A fee is there within seconds for a card and within days for a bank debit: 20 attempts are about 3 days.
+        Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30),
+    )
+}
+
+
+def backoff_seconds(topic: Topic, attempts: int) -> float:
+    """Return how long to wait after this many attempts: doubling, bounded, and spread by a fifth."""
+    doubled = topic.first_backoff_seconds * 2 ** min(attempts - 1, 20)
+    return min(doubled, LONGEST_BACKOFF_SECONDS) * _random.uniform(0.8, 1.2)
