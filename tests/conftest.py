@@ -1,15 +1,25 @@
 """Fixtures that several test folders share."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from gatehouse.database.connection import Database
+from gatehouse.migrations.engine import Engine
+from gatehouse.migrations.sessions import Target
 from local.postgres import PostgresServer
 from tests.support import pgbouncer as pooler
+from tests.support.database import database_at
+from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, GatehouseDatabase, make_roles
 from tests.support.pgbouncer import PgBouncer
-from tests.support.postgres import create_database, drop_database, running_server
+from tests.support.postgres import create_database, database_name, drop_database, running_server
 
 DatabaseFactory = Callable[..., str]
+DatabaseOpener = Callable[..., Database]
+MIGRATIONS = Path(__file__).parent.parent / "migrations" / "primary"
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +43,20 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[DatabaseFactory]
         drop_database(postgres_server, address)
 
 
+@pytest.fixture
+def open_database() -> Iterator[DatabaseOpener]:
+    """Return a function that makes a Database for an address (and other budgets by name); all are closed at the end."""
+    opened: list[Database] = []
+
+    def open_at(address: str, **changes: Any) -> Database:
+        opened.append(database_at(address, **changes))
+        return opened[-1]
+
+    yield open_at
+    for database in opened:
+        database.close()
+
+
 @pytest.fixture(scope="session")
 def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
     """One pooler for the whole session: transaction mode, three server connections per role and database."""
@@ -42,3 +66,21 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
     bouncer.start()
     yield bouncer
     bouncer.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with all migrations, to clone from."""
+    make_roles(postgres_server.url())
+    name = database_name(create_database(postgres_server, owner=OWNER))
+    Engine(Target("primary", postgres_server.url(name, OWNER, quote(ROLE_PASSWORD)), tls="off"), MIGRATIONS).up()
+    return name
+
+
+@pytest.fixture
+def gatehouse_database(
+    postgres_server: PostgresServer, migrated_template: str, fresh_database: DatabaseFactory
+) -> GatehouseDatabase:
+    """A migrated database of this test's own."""
+    address = fresh_database(template=migrated_template, owner=OWNER)
+    return GatehouseDatabase(address, "127.0.0.1", postgres_server.port)

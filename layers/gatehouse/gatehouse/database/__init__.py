@@ -1,0 +1,1 @@
+"""Postgres, safe behind a transaction pooler: connection.py is where to begin."""

@@ -1,0 +1,41 @@
+"""How the database is, and where its time goes."""
+
+import time
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from gatehouse.database.connection import Database
+from gatehouse.database.flush import Row
+from gatehouse.database.sql import load_statements
+
+sql = load_statements(Path(__file__).with_name("health.sql"))
+performance_sql = load_statements(Path(__file__).with_name("performance.sql"))
+
+
+def check(database: Database) -> dict[str, Any]:
+    """Return plain facts, ready for JSON, about the server and this process's use of it; raise when it is away."""
+    started = time.perf_counter()
+    facts = database.query_one(sql.server_facts)
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    migrations_readable = facts.pop("migrations_readable")
+    return {
+        "ok": facts["writable"],
+        "milliseconds": milliseconds,
+        **{name: float(value) if isinstance(value, Decimal) else value for name, value in facts.items()},
+        "migrations_version": database.query_one(sql.migrations_version)["version"] if migrations_readable else None,
+        "this_process": asdict(database.statistics),
+    }
+
+
+def performance(database: Database, *, most: int = 20, slow_seconds: int = 1) -> dict[str, list[Row]]:
+    """Return table sizes, index use, and slow statements."""
+    found = {
+        "table_sizes": database.query(performance_sql.table_sizes, most=most),
+        "index_use": database.query(performance_sql.index_use, most=most),
+        "slow_now": database.query(performance_sql.slow_now, most=most, seconds=slow_seconds),
+    }
+    if database.query_one(performance_sql.has_statement_statistics)["kept"]:
+        found["slow_on_average"] = database.query(performance_sql.slow_on_average, most=most)
+    return found

@@ -1,0 +1,66 @@
+-- Where the time and the space go; asked by people, not by probes.
+
+-- name: table_sizes
+-- The largest tables with their indexes, and how many dead rows wait for vacuum.
+select
+    relid::regclass::text as table_name,
+    pg_total_relation_size(relid) as total_bytes,
+    pg_indexes_size(relid) as index_bytes,
+    n_live_tup as live_rows,
+    n_dead_tup as dead_rows,
+    greatest(last_vacuum, last_autovacuum) as vacuumed_at
+from pg_stat_user_tables
+order by total_bytes desc, table_name
+limit :most::int;
+
+-- name: index_use
+-- Every index with how often it was used; one that is never used, and guards nothing, only slows down writing.
+select
+    used.relid::regclass::text as table_name,
+    used.indexrelid::regclass::text as index_name,
+    used.idx_scan as scans,
+    pg_relation_size(used.indexrelid) as bytes,
+    made.indisunique as is_unique,
+    made.indisvalid as is_valid
+from pg_stat_user_indexes as used
+inner join pg_index as made on made.indexrelid = used.indexrelid
+order by scans, bytes desc, index_name
+limit :most::int;
+
+-- name: slow_now
+-- Statements that have been running for longer than so many seconds, and what they wait for.
+select
+    pid,
+    usename::text as role,
+    application_name as application,
+    state,
+    round(extract(epoch from clock_timestamp() - query_start), 3) as seconds,
+    wait_event_type,
+    wait_event,
+    pg_blocking_pids(pid) as blocked_by,
+    left(query, 200) as query_start
+from pg_stat_activity
+where
+    datname = current_database()
+    and state <> 'idle'
+    and pid <> pg_backend_pid()
+    and clock_timestamp() - query_start > make_interval(secs => :seconds::int)
+order by seconds desc
+limit :most::int;
+
+-- name: has_statement_statistics
+-- Tell whether the server keeps statistics of statements (the extension pg_stat_statements).
+select to_regclass('pg_stat_statements') is not null as kept;
+
+-- name: slow_on_average
+-- The statements that took the most time in all, as pg_stat_statements counted them.
+select
+    left(query, 200) as query_start,
+    calls,
+    round(total_exec_time::numeric, 1) as total_milliseconds,
+    round(mean_exec_time::numeric, 3) as mean_milliseconds,
+    rows
+from pg_stat_statements
+where dbid = (select oid from pg_database where datname = current_database())
+order by total_exec_time desc
+limit :most::int;
