@@ -7,6 +7,7 @@ from gatehouse.errors import RequestRefused, SettingError
 DEFAULT_ACCOUNT = "default"
 DEFAULT_MERCHANT = "default"
 MODES = ("test", "live", "both")
+WRONG_MODE = "wrong mode"  # how the reason of such an event begins
 
 
 class GatewayAccount(NamedTuple):
@@ -25,7 +26,7 @@ class GatewayAccount(NamedTuple):
         """Say why an event of this mode does not belong to this account; None when it does."""
         if self.mode == "both" or livemode == (self.mode == "live"):
             return None
-        return f"a {'live' if livemode else 'test'} event at a {self.mode} account"
+        return f"{WRONG_MODE}: a {'live' if livemode else 'test'} event at a {self.mode} account"
 
 
 def default_account(gateway: str, secret: dict[str, Any]) -> GatewayAccount:
