@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gatehouse.errors import AwsError
+from local.sam_expansion import ACCOUNT, REGION
 from local.template import QueueMapping
-
-ACCOUNT = "123456789012"  # moto's account
-REGION = "us-east-1"
 
 FIRST_CONCURRENCY = 5
 CONCURRENCY_STEP = 5  # more batches at once for each second in which all were busy: AWS adds 300 a minute

@@ -12,10 +12,8 @@ from typing import Protocol
 from uuid import uuid4
 
 from local.cron import Cron, Rate, parse
+from local.sam_expansion import ACCOUNT, REGION
 from local.template import Schedule
-
-ACCOUNT = "123456789012"  # moto's account
-REGION = "us-east-1"
 
 
 class Outcome(Protocol):
