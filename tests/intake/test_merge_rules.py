@@ -69,7 +69,7 @@ def test_every_order_with_a_duplicate_ends_in_the_same_row(
         tell_all(intake, keyring, [*order, again], prefix)
         assert actual_rows(reader, prefix) == expected_rows(story, prefix), [said.event for said in order]
     with capsys.disabled():
-        print(f"\n  {name}: {len(orders)} orders, each with a duplicate: one outcome", end="")
+        print(f"\n  {name}: {len(orders)} orders, each with a duplicate: one outcome", end="")  # noqa: T201 - how many orders were tried is the result
 
 
 @pytest.mark.req("G8", "G9")
