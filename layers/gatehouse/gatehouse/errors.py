@@ -11,6 +11,9 @@
       SecretUnavailable                 SECRET_UNAVAILABLE        503   (given)
       SealBroken                        SEAL_BROKEN               500   no
         UnknownKey                      UNKNOWN_KEY               500   no
+      MigrationRefused                  MIGRATION_REFUSED         409   no
+        RunnerBusy                      RUNNER_BUSY               409   yes
+      MigrationFailed                   MIGRATION_FAILED          500   (given)
       DatabaseError                     DATABASE_ERROR            500   no
         ConnectionError                 CONNECTION_ERROR          503   yes
         TimeoutError                    TIMEOUT                   503   yes
@@ -122,10 +125,36 @@ class UnknownKey(SealBroken):
     code = "UNKNOWN_KEY"
 
 
+class MigrationRefused(GatehouseError):
+    """The migration files or the database are not as they must be; nothing was changed."""
+
+    code = "MIGRATION_REFUSED"
+    http_status = 409
+
+
+class RunnerBusy(MigrationRefused):
+    """Another runner migrates this database and did not finish in time."""
+
+    code = "RUNNER_BUSY"
+    retry_helps = True
+
+
+class MigrationFailed(GatehouseError):
+    """The database refused a statement of a migration; the message names file, line and statement."""
+
+    code = "MIGRATION_FAILED"
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, retry_helps: bool = False) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.retry_helps = retry_helps
+
+
 class DatabaseError(GatehouseError):
     """The database refused or failed."""
 
     code = "DATABASE_ERROR"
+    position = 0  # of the character in the statement that the server points at, counted from 1; 0 where it names none
 
     def __init__(
         self,

@@ -76,6 +76,9 @@ class Settings:
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
 
+    backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
+    backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")
+
     aws_endpoint_url: str = text("Address of a stand-in for all AWS services; AWS itself when empty.")
     aws_endpoint_url_sqs: str = text("The same for SQS alone.")
     aws_endpoint_url_secrets_manager: str = text("The same for Secrets Manager alone.")

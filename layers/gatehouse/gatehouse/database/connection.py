@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,8 +26,8 @@ from pg8000.exceptions import DatabaseError, InterfaceError  # type: ignore[impo
 from scramp import ScramException  # type: ignore[import-untyped]  # pg8000 lets it through
 
 from gatehouse import errors
-from gatehouse.database.errors import error_class, refusal
-from gatehouse.database.flush import HungUp, Reply, Result, Row, exchange
+from gatehouse.database.errors import error_class, refusal, script_refusal
+from gatehouse.database.flush import HungUp, Reply, Result, Row, exchange, exchange_script
 from gatehouse.database.sql import Bound, Statement, unnamed
 from gatehouse.settings import settings
 
@@ -417,6 +417,13 @@ class _Connection:
         self.is_busy = False
         return reply
 
+    def run_script(self, script: str) -> Reply:
+        """Send SQL text by the simple protocol; see `flush.exchange_script`."""
+        self._deadline = time.monotonic() + self._answer_seconds
+        reply = exchange_script(self, script)
+        self.is_busy = False
+        return reply
+
     def send(self, data: bytes, *, ends_with_sync: bool) -> None:
         """Hand all of the data to the network."""
         self.is_busy = True
@@ -463,6 +470,7 @@ def _open_connection(
     answer_seconds: float,
     tls_context: "SSLContext | None",
     application: str,
+    options: str = "",
 ) -> _Connection:
     """Reach the server, check who it is, and log in; raise ConnectionError that says what went wrong."""
     place = f"{address.host}:{address.port}"
@@ -472,7 +480,7 @@ def _open_connection(
         if tls_context:
             link = _encrypt(link, tls_context, address)
         link.settimeout(max(deadline - time.monotonic(), 0.001))
-        return _Connection(_log_in_by_pg8000(link, address, application), answer_seconds)
+        return _Connection(_log_in_by_pg8000(link, address, application, options), answer_seconds)
     except TimeoutError as reason:
         _close(link)
         raise errors.ConnectionError(f"{place} did not answer in time: {_plain(reason)}") from None
@@ -511,7 +519,7 @@ def _encrypt(link: socket.socket, tls_context: "SSLContext", address: Address) -
     return tls_context.wrap_socket(link, server_hostname=address.host)
 
 
-def _log_in_by_pg8000(link: socket.socket, address: Address, application: str) -> CoreConnection:
+def _log_in_by_pg8000(link: socket.socket, address: Address, application: str, options: str) -> CoreConnection:
     return CoreConnection(
         address.user,
         host=address.host,
@@ -520,7 +528,7 @@ def _log_in_by_pg8000(link: socket.socket, address: Address, application: str) -
         password=address.password,
         application_name=application,
         # Our decoders count on these two. Every pooler tracks them for each client, unlike other settings.
-        startup_params={"client_encoding": "UTF8", "DateStyle": "ISO"},
+        startup_params={"client_encoding": "UTF8", "DateStyle": "ISO", **({"options": options} if options else {})},
         ssl_context=False,  # TLS is there already, if wanted
         sock=link,
     )
@@ -544,6 +552,77 @@ def _login_refused(place: str, reason: BaseException) -> errors.ConnectionError:
 def _close(link: socket.socket | None) -> None:
     if link:
         link.close()
+
+
+# --- one session on the direct address ----------------------------------------------------------------------------
+
+LONGEST_STEP_SECONDS = 7 * 24 * 3600  # building an index on a large table takes hours; nothing else ends it
+
+
+class DirectSession:
+    """One session that keeps its settings and locks to itself; for migrations, and never on a pooled address."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> "DirectSession":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, script: str) -> None:
+        """Run SQL text as it is; its rows are not kept. BEGIN and COMMIT are the caller's."""
+        with _broken_told("script"):
+            reply = self._connection.run_script(script)
+        if reply.error:
+            raise script_refusal(reply.error)
+
+    def query(self, bound: Bound) -> list[Row]:
+        """Run one statement with its parameters and return its rows."""
+        with _broken_told(bound.statement.name):
+            reply = self._connection.exchange([bound])
+        if reply.error:
+            raise refusal(reply.error, bound.statement)
+        return reply.results[0].rows
+
+    def close(self) -> None:
+        """End the session; the server undoes an open transaction and gives up its locks."""
+        self._connection.say_goodbye()
+        self._connection.drop()
+
+
+def connect_direct(
+    address: str,
+    *,
+    application: str,
+    options: Mapping[str, str],
+    connect_milliseconds: int,
+    tls: Literal["verify", "off"] | str,
+    tls_root_file: str = "",
+) -> DirectSession:
+    """Open one session with startup options, such as {"statement_timeout": "0"}; their values hold no spaces."""
+    import ssl
+
+    return DirectSession(
+        _open_connection(
+            parse_address(address),
+            deadline=time.monotonic() + connect_milliseconds / 1000,
+            answer_seconds=LONGEST_STEP_SECONDS,
+            tls_context=ssl.create_default_context(cafile=tls_root_file or None) if tls != "off" else None,
+            application=application,
+            options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+        )
+    )
+
+
+@contextmanager
+def _broken_told(name: str) -> Iterator[None]:
+    """Turn what a broken connection raises into our error."""
+    try:
+        yield
+    except OSError as reason:
+        raise _broken(reason, name) from None
 
 
 # --- the database of this process -------------------------------------------------------------------------------

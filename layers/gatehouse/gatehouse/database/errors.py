@@ -65,6 +65,14 @@ def refusal(fields: Mapping[str, str], statement: Statement | None) -> DatabaseE
     )
 
 
+def script_refusal(fields: Mapping[str, str]) -> DatabaseError:
+    """Return the error for an ErrorResponse to SQL text that has no name; it says where in the text."""
+    sqlstate = fields.get("C", "")
+    error = error_class(sqlstate)(_words(fields, sqlstate, None), sqlstate=sqlstate, constraint=fields.get("n"))
+    error.position = int(fields.get("P", "0"))
+    return error
+
+
 def error_class(sqlstate: str) -> type[DatabaseError]:
     """Return the class of our tree for a SQLSTATE."""
     for length in (5, 4, 2):

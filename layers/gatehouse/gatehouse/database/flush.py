@@ -79,6 +79,26 @@ def exchange(wire: Wire, bounds: Sequence[Bound]) -> Reply:
     return Reply(answers.results, answers.error, answers.status, answers.is_read_up())
 
 
+def exchange_script(wire: Wire, script: str) -> Reply:
+    """Send SQL text as it is, by the simple protocol, and read whether it worked; rows are not kept.
+
+    Only for a direct session: it is the one way to run what must not be inside a transaction, such as VACUUM.
+    """
+    data = script.encode() + b"\0"
+    wire.send(b"Q" + (len(data) + 4).to_bytes(4) + data, ends_with_sync=True)
+    answers = _Answers(wire.receive)
+    while answers.status == b"":
+        code, content = answers.next_message()
+        if code == b"E":
+            answers.error = answers.error or _read_error(content)
+        elif code == b"G":  # COPY … FROM STDIN: there is nothing to copy, and the server waits for it
+            reason = b"there is no file to copy from here\0"
+            wire.send(b"f" + (len(reason) + 4).to_bytes(4) + reason, ends_with_sync=True)
+        elif code == b"Z":
+            answers.status = content
+    return Reply([], answers.error, answers.status, answers.is_read_up())
+
+
 # --- what we send -----------------------------------------------------------------------------------------------
 
 
@@ -243,6 +263,11 @@ class _Answers:
         self.results.append(Result(self._rows, count, tag))
         self._rows = []
         self._columns = ()
+
+    def next_message(self) -> tuple[bytes, bytes]:
+        """Return the next message, whatever it is: its code and its content."""
+        code, start, end = self._next()
+        return code, self._buffer[start:end]
 
     def _next(self) -> tuple[bytes, int, int]:
         """Return the next message: its code, and where its content starts and ends in the buffer."""

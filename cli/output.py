@@ -1,0 +1,33 @@
+"""How every command of `gatehouse` speaks: plain lines and small tables on stdout, complaints on stderr."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+MISSING = "–"  # noqa: RUF001 - an en dash, as tables show what is not there
+
+_out = Console(highlight=False, soft_wrap=True)
+_complaints = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def say(line: str, style: str = "") -> None:
+    """Write one line."""
+    _out.print(line, style=style, markup=False)
+
+
+def complain(message: str) -> None:
+    """Write why something was not done; in red where colours are shown."""
+    for line in message.splitlines():
+        _complaints.print(f"error: {line}", style="red", markup=False)
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Write a table; the columns named in `right` hold numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(MISSING if cell is None else str(cell) for cell in row))
+    # Where nobody looks (a pipe, a log) lines are as long as they are: half a name is of no use to a script.
+    _out.print(table, width=None if _out.is_terminal else max(_out.measure(table).maximum, 1), crop=False)
