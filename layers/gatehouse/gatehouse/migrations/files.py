@@ -170,7 +170,7 @@ def _marker_lines(file: str, markers: Sequence[tuple[str, int]]) -> dict[str, in
         raise MigrationRefused(
             f"{file} line {where['no-transaction']}: `no-transaction` belongs above `-- migrate: up`"
         )
-    backs = [line for word in ("down", "no way back") if (line := where.get(word))]
+    backs = [where[word] for word in ("down", "no way back") if word in where]
     if not backs:
         raise MigrationRefused(
             f"{file}: no `-- migrate: down` section (where there is no way back: `-- migrate: no way back because …`)"

@@ -42,7 +42,7 @@ def answer(request: Any, tell: Tell) -> dict[str, Any]:
 
 
 def _read(request: Any) -> tuple[str, str, int | None, bool]:
-    """Return command, database, number and dry run; refuse a field that is unknown, as it may be a mistyped `dry_run`."""
+    """Return command, database, number and dry run; refuse unknown fields: one may be a mistyped `dry_run`."""
     if not isinstance(request, Mapping):
         raise RequestRefused('the request must be an object such as {"command": "status"}')
     if unknown := sorted(set(map(str, request)) - set(FIELDS)):

@@ -17,7 +17,7 @@ HEADER = """\
 -- the migrations beside it are the source. `gatehouse migrate schema --write` writes this file, and a test compares it.
 -- Roles belong to the server and monthly partitions to the calendar, so neither is here.
 """
-PARTS_OF_TABLES = ("indexes", "row_security", "policies", "triggers")
+PARTS_OF_TABLES = ("indexes", "row_security", "policies", "triggers", "comments")
 MOST_DIFFERENCES = 20
 
 sql = load_statements(Path(__file__).with_name("schema.sql"))

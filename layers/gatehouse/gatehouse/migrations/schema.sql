@@ -153,6 +153,18 @@ select r.ev_class::regclass::text, '5 ' || r.rulename, pg_get_ruledef(r.oid)
 from pg_catalog.pg_rewrite r
 where r.ev_class = any (:relations::bigint[]) and r.rulename <> '_RETURN';
 
+-- name: comments
+-- What COMMENT ON says of tables, views and columns.
+select c.oid::regclass::text as object, '6 ' || d.objsubid as part,
+    format('COMMENT ON %s %s IS %L;',
+        case when d.objsubid > 0 then 'COLUMN' when c.relkind = 'v' then 'VIEW'
+            when c.relkind = 'm' then 'MATERIALIZED VIEW' when c.relkind = 'S' then 'SEQUENCE' else 'TABLE' end,
+        c.oid::regclass || coalesce('.' || quote_ident(a.attname), ''), d.description) as statement
+from pg_catalog.pg_description d
+join pg_catalog.pg_class c on c.oid = d.objoid and d.classoid = 'pg_catalog.pg_class'::regclass
+left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid and d.objsubid > 0
+where c.oid = any (:relations::bigint[]);
+
 -- name: functions
 -- Functions and procedures.
 select p.oid::regprocedure::text as object, '0' as part, rtrim(pg_get_functiondef(p.oid), E'\n') || ';' as statement
@@ -203,16 +215,19 @@ with privileges as (
     from pg_catalog.pg_namespace n, aclexplode(n.nspacl) as acl
     where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and acl.grantee <> n.nspowner
 )
--- MAINTAIN exists from Postgres 17 on and comes with ALL; it is left out, so that ALL reads the same everywhere.
-select object, format('9 %s %s', kind, grantee_name) as part,
-    format('GRANT %s ON %s %s TO %s%s;', string_agg(privilege_type || columns, ', ' order by privilege_type, columns),
-        kind, name, grantee_name, case when is_grantable then ' WITH GRANT OPTION' else '' end) as statement
+select object, format('9 %s %s', kind, granted) as part,
+    format('GRANT %s ON %s %s TO %s%s;', granted, kind, name, string_agg(role, ', ' order by role),
+        case when is_grantable then ' WITH GRANT OPTION' else '' end) as statement
 from (
-    select *, case when grantee = 0 then 'PUBLIC' else quote_ident(pg_get_userbyid(grantee)) end as grantee_name
+    select object, kind, name, is_grantable,
+        case when grantee = 0 then 'PUBLIC' else quote_ident(pg_get_userbyid(grantee)) end as role,
+        string_agg(privilege_type || columns, ', ' order by privilege_type, columns) as granted
     from privileges
+    -- MAINTAIN exists from Postgres 17 on and comes with ALL; without it ALL reads the same everywhere.
     where privilege_type <> 'MAINTAIN'
-) as named
-group by object, kind, name, grantee_name, is_grantable;
+    group by object, kind, name, is_grantable, grantee
+) as of_one_role
+group by object, kind, name, granted, is_grantable;
 
 -- name: default_privileges
 -- What new objects will grant by themselves.

@@ -68,17 +68,17 @@ def split_statements(text: str, first_line: int = 1) -> tuple[SqlStatement, ...]
     for kind, at, after in _tokens(text, first_line):
         if kind in ("space", "comment"):
             continue
-        token = text[at:after]
-        if token == ";" and depth == 0:
+        piece = text[at:after]
+        if piece == ";" and depth == 0:
             finish()
             continue
         start = at if start is None else start
         end = after
         if kind == "word":
-            words.append(token.lower())
+            words.append(piece.lower())
             depth += _atomic_body_step(words, depth)
-        elif token in ("(", ")"):
-            depth = max(0, depth + (1 if token == "(" else -1))
+        elif piece in ("(", ")"):
+            depth = max(0, depth + (1 if piece == "(" else -1))
     finish()
     return tuple(found)
 
