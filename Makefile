@@ -61,12 +61,13 @@ build: .venv/.ready ## Build the bundle without Docker: ARCH=x86_64 for a layer 
 requirements: .venv/.ready ## Show which tests prove which requirement, and what is not proved yet
 	@$(PYTHON) -m local.requirements_report
 
-# --no-emit-index-url: the locks must not name the registry of whoever made them. UPGRADE="--upgrade" moves the versions.
+# --no-emit-index-url: the locks must not name the registry of whoever made them. The layer is constrained by the
+# development lock, so that the tests run with exactly the versions that are shipped.
 COMPILE = "$(UV)" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.13 $(UPGRADE)
 .PHONY: lock
 lock: ## Write requirements/*.lock and the layer's requirements.txt again (UPGRADE="--upgrade" for newer versions)
-	@$(COMPILE) requirements/layer.in --output-file requirements/layer.lock
 	@$(COMPILE) requirements/dev.in --output-file requirements/dev.lock
+	@$(COMPILE) requirements/layer.in --constraint requirements/dev.lock --output-file requirements/layer.lock
 	@cp requirements/layer.lock layers/gatehouse/requirements.txt
 
 .PHONY: clean
