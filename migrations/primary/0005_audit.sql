@@ -2,7 +2,7 @@
 -- migrate: up
 
 create table payment_audit_log (
-    id bigint generated always as identity primary key,
+    id bigint generated always as identity,
     at timestamptz not null default now(),
     merchant text not null,
     table_name text not null,
@@ -10,13 +10,12 @@ create table payment_audit_log (
     action text not null check (action in ('insert', 'update', 'delete')),
     actor text not null,
     webhook_event_id bigint,
-    changes jsonb not null
+    changes jsonb not null,
+    primary key (table_name, row_id, id)
 );
 
 comment on column payment_audit_log.changes is
     'column -> [before, after]; personal values appear only as keyed hashes';
-
-create index payment_audit_log_row on payment_audit_log (table_name, row_id, id);
 
 -- The key of those hashes: made here, readable by no application role, so that a hash cannot be guessed from outside.
 create table audit_hash_key (

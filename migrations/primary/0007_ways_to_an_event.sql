@@ -3,10 +3,8 @@
 
 create index payment_audit_log_event on payment_audit_log (webhook_event_id) where webhook_event_id is not null;
 create index jobs_event on jobs (webhook_event_id) where webhook_event_id is not null;
-create index webhook_events_event_id on webhook_events (event_id);
 
 -- migrate: down
 
-drop index webhook_events_event_id;
 drop index jobs_event;
 drop index payment_audit_log_event;

@@ -14,7 +14,7 @@ from gatehouse.database.connection import Database
 from gatehouse.facts import PaymentStatus
 from gatehouse.intake.record import record, refold
 from gatehouse.sealing import Keyring
-from tests.intake.stories import Said, actual_rows, delivery, expected_rows
+from tests.intake.stories import ACCOUNT, Said, actual_rows, delivery, expected_rows
 
 PI, CHARGE, CHARGE_2 = ("payment_intent", "pi"), ("charge", "ch"), ("charge", "ch2")
 PAID = {"status": PaymentStatus.COMPLETED, "amount_minor": 4620, "received_minor": 4620, "currency": "EUR"}
@@ -152,7 +152,7 @@ def test_a_row_that_was_changed_by_hand_is_made_anew_from_its_facts(
     story = STORIES["two attempts, then paid"]
     tell_all(intake, keyring, story, "fold-")
     payment = ops.query_one("select payment_id as id from payment_objects where object_id = 'fold-pi'")["id"]
-    assert refold(ops, "default", [payment]) == []
+    assert refold(ops, ACCOUNT, [payment]) == []
     ops.query("update payments set received_minor = 1 where id = :id", id=payment)
-    assert refold(ops, "default", [payment]) == [(payment, "completed")]
+    assert refold(ops, ACCOUNT, [payment]) == [(payment, "completed")]
     assert actual_rows(reader, "fold-") == expected_rows(story, "fold-")

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gatehouse.facts import ObjectName, PaymentFact
 from gatehouse.intake.accounts import GatewayAccount
-from gatehouse.intake.record import payment_facts_flush
+from gatehouse.intake.record import fetched_facts
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
 
 
@@ -30,11 +30,11 @@ def fetch_fee(job: Job, client: FeeClient, *, now: Callable[[], datetime] = lamb
         return Postponed("the gateway does not know the fee yet")
     fee_minor, fee_currency = fee
     fact = PaymentFact(objects=(ObjectName(kind, object_id),), fee_minor=fee_minor, fee_currency=fee_currency)
-    before, after = payment_facts_flush(
+    effects = fetched_facts(
         GatewayAccount(gateway, account, job.merchant, "both", ()),
         (fact,),
         said_by=f"job {job.id}",
         occurred_at=now(),
         job_id=job.id,
     )
-    return Done(before, after)
+    return Done(effects)

@@ -19,4 +19,3 @@ def retry(database: Database, event: Row, keyring: Keyring) -> Recorded:
     translated = gateway.translate(gateway.read_event(body), event["account"])
     account = GatewayAccount(event["gateway"], event["account"], event["merchant"], "both", ())
     return reapply(database, Delivery(account, translated, body, event["received_at"]))
-

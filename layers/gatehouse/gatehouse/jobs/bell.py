@@ -68,9 +68,7 @@ class Bell:
             try:
                 if left <= 0:
                     raise AwsError("TIMEOUT", "the budget for ringing is used up", retry_helps=True)
-                answer = self._sqs.call(
-                    "SendMessageBatch", {"QueueUrl": url, "Entries": entries}, timeout_seconds=left
-                )
+                answer = self._sqs.call("SendMessageBatch", {"QueueUrl": url, "Entries": entries}, timeout_seconds=left)
             except AwsError as error:
                 metrics.count("BellsNotRung", len(bodies) - start)
                 log.warning("bells not rung; the sweeper will", bells=len(bodies) - start, reason=str(error))

@@ -1,7 +1,7 @@
 """Claims a job, lets it be worked, and settles it: done, postponed or buried. The lease's token guards every write."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -35,8 +35,7 @@ class Job(NamedTuple):
 class Done(NamedTuple):
     """The work is done; its database effects are these statements, written together with the job's end."""
 
-    before: list[Bound] = []  # noqa: RUF012 - a NamedTuple default that nobody appends to
-    after: list[Bound] = []  # noqa: RUF012
+    effects: Sequence[Bound] = ()
 
 
 class Postponed(NamedTuple):
@@ -115,7 +114,7 @@ def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: 
 def _finish(job: Job, outcome: Done, database: Database) -> str:
     finish = sql.finish(id=job.id, token=job.lease_token)
     try:
-        database.flush([*outcome.before, finish, *outcome.after])
+        database.flush([finish, *outcome.effects])
     except QueryError as error:
         if error.sqlstate != LEASE_LOST:
             raise
