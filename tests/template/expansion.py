@@ -4,12 +4,9 @@ import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  # SAM ships no types
-from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # as above
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # as above
+from local import sam_expansion
 
 PROJECT = Path(__file__).parents[2]
 TEMPLATE = PROJECT / "template.yaml"
@@ -36,22 +33,16 @@ class Template:
 
 
 def expand(source: Json) -> Template:
-    """Expand a parsed template as CloudFormation would; the code is said to be in a bucket, as after `sam package`."""
-    packaged = copy.deepcopy(source)
-    packaged["Globals"]["Function"]["CodeUri"] = "s3://packaged/functions"
-    for resource in packaged["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::LayerVersion":
-            resource["Properties"]["ContentUri"] = "s3://packaged/layer"
-    parameters = {name: each.get("Default", f"<{name}>") for name, each in source["Parameters"].items()}
-    translator = Translator({}, Parser(), boto_session=SimpleNamespace(region_name="us-east-1"))
-    return Template(source, translator.translate(packaged, parameters))
+    """Expand a parsed template as CloudFormation would in production."""
+    secrets = {name: f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}" for name in source["Parameters"]}
+    parameters = {name: each.get("Default", secrets[name]) for name, each in source["Parameters"].items()}
+    return Template(source, sam_expansion.expand(copy.deepcopy(source), parameters | {"Stage": "prod"}))
 
 
 @cache
 def our_source() -> Json:
     """Return template.yaml, parsed; not to be changed by who reads it."""
-    parsed: Json = yaml_parse(TEMPLATE.read_text())
-    return parsed
+    return sam_expansion.read_template(TEMPLATE)
 
 
 @cache
