@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.facts import LADDER, Event, ObjectName, PaymentFact, PaymentStatus
-from gatehouse.intake.accounts import GatewayAccount
 from gatehouse.intake.record import Delivery
 
 ACCOUNT = GatewayAccount("stripe", "default", "default", "both", ("whsec_test",))

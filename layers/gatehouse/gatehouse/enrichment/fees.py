@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.facts import ObjectName, PaymentFact
-from gatehouse.intake.accounts import GatewayAccount
 from gatehouse.intake.record import fetched_facts
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
 

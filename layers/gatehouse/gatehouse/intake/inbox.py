@@ -10,8 +10,8 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import AwsError, GatehouseError, ServiceUnavailable
-from gatehouse.intake.accounts import GatewayAccount
 from gatehouse.jobs.bell import Bell, bell
 from gatehouse.sealing import Keyring
 from gatehouse.settings import settings

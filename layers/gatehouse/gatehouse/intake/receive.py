@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database, database
 from gatehouse.errors import ConnectionError, GatehouseError, RequestRefused, SignatureRefused, TimeoutError
 from gatehouse.facts import Event
 from gatehouse.http_request import HttpRequest, answer, read_request
-from gatehouse.intake.accounts import GatewayAccount, default_account
+from gatehouse.intake.accounts import default_account
 from gatehouse.intake.inbox import Inbox, inbox
 from gatehouse.intake.record import Delivery, Recorded, record
 from gatehouse.jobs.bell import Bell, bell

@@ -6,11 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, Json, Statement, load_statements
 from gatehouse.errors import QueryError, TransactionConflict
 from gatehouse.facts import LADDER, Event, PaymentFact
-from gatehouse.intake.accounts import GatewayAccount
 from gatehouse.observability import log
 from gatehouse.sealing import Keyring
 

@@ -1,9 +1,9 @@
 """Takes up again an event that failed or was ignored: its kept bytes are translated anew and recorded."""
 
+from gatehouse.accounts import WRONG_MODE, GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.errors import RequestRefused
 from gatehouse.gateways import gateway_named
-from gatehouse.intake.accounts import WRONG_MODE, GatewayAccount
 from gatehouse.intake.record import Delivery, Recorded, reapply
 from gatehouse.models.events import Row, sealed_payload
 from gatehouse.sealing import Keyring

@@ -29,5 +29,5 @@ TOPICS = {
 
 def backoff_seconds(topic: Topic, attempts: int) -> float:
     """Return how long to wait after this many attempts: doubling, bounded, and spread by a fifth."""
-    doubled = topic.first_backoff_seconds * 2 ** min(attempts - 1, 20)
+    doubled = topic.first_backoff_seconds << min(attempts - 1, 20)
     return min(doubled, LONGEST_BACKOFF_SECONDS) * _random.uniform(0.8, 1.2)
