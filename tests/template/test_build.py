@@ -51,7 +51,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.req("O3", "D3")
+@pytest.mark.req("O3")
 @pytest.mark.parametrize("name", sorted(functions()))
 def test_each_built_function_starts_from_the_build_alone(name: str, build: Path, runtime: Path, tmp_path: Path) -> None:
     kind, answer = invoke(name, build, runtime, tmp_path)

@@ -20,7 +20,6 @@ def test_the_top_level_is_what_the_owner_asked_for() -> None:
     assert [name for name in wanted if not (PROJECT / name).exists()] == []
 
 
-@pytest.mark.req("D3")
 def test_each_function_has_its_folder_and_each_folder_its_function() -> None:
     handlers = {each["Handler"] for each in functions().values()}
     folders = {f"{path.parent.name}.handler.handler" for path in (PROJECT / "functions").glob("*/handler.py")}

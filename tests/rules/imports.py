@@ -1,0 +1,202 @@
+"""The rules of who may import what, each a function that returns what is wrong, in words."""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+ROOTS = (PROJECT / "layers" / "gatehouse", PROJECT / "functions", PROJECT)
+
+# From the ground up; a module may import from its own floor and from those below. What is not named stands with the
+# handlers when it is a function, with the capabilities when it is a folder of the package, else on the ground.
+FLOORS = (
+    ("gatehouse", "gatehouse.database.sql"),
+    ("gatehouse.database",),
+    ("gatehouse.models", "gatehouse.jobs", "gatehouse.intake", "gatehouse.gateways", "gatehouse.migrations"),
+    ("gatehouse.enrichment", "gatehouse.forwarding", "gatehouse.backup", "gatehouse.membership", "gatehouse.reports"),
+    ("functions",),
+)
+
+# What a module may import that must not touch network, files, clock or environment.
+# importlib is among them because gatehouse.gateways finds a gateway's folder by its name.
+PURE_LIBRARIES = {
+    *(
+        "base64",
+        "binascii",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "functools",
+        "hashlib",
+        "hmac",
+    ),
+    *(
+        "importlib",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+        "types",
+        "typing",
+        "unicodedata",
+        "zoneinfo",
+    ),
+}
+PURE_MODULES = {
+    "gatehouse",
+    "gatehouse.errors",
+    "gatehouse.facts",
+    "gatehouse.gateways",
+    "gatehouse.http_request",
+    "gatehouse.money",
+}
+
+# Each outside library has its owners; boto3 has none, because it costs 180 ms of a cold start.
+OWNERS = {
+    "pg8000": {"gatehouse.database.connection"},
+    "boto3": set[str](),
+    "botocore": set[str](),
+    "cryptography": {"gatehouse.sealing"},
+    "aws_lambda_powertools": {"gatehouse.jobs.batch"},
+}
+SQS_SENDERS = {"gatehouse.jobs.bell", "gatehouse.aws"}
+ENVIRONMENT_READERS = {"gatehouse.settings"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file under its import name."""
+
+    name: str
+    source: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The parsed source."""
+        return ast.parse(self.source)
+
+    @property
+    def is_a_function(self) -> bool:
+        """Whether this is the code of a Lambda function and not of the package."""
+        return not self.name.startswith("gatehouse")
+
+    def imports(self) -> Iterator[str]:
+        """Give the dotted name of everything that is imported, also inside functions and for types only."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+type ImportRule = Callable[[list[Module]], list[str]]
+
+
+def modules() -> list[Module]:
+    """Return every module that runs in Lambda."""
+    package, functions = ROOTS[0], ROOTS[1]
+    files = [(file, package) for file in sorted((package / "gatehouse").rglob("*.py"))]
+    files += [(file, functions) for file in sorted(functions.rglob("*.py"))]
+    return [Module(_import_name(file.relative_to(root)), file.read_text()) for file, root in files]
+
+
+def imports_point_down(all_modules: list[Module]) -> list[str]:
+    """functions -> capabilities -> intake, jobs, models, gateways -> database -> the ground."""
+    return [
+        f"{module.name} imports {each}, which stands above it"
+        for module in all_modules
+        for each in module.imports()
+        if each.startswith("gatehouse") and _floor(each) > _floor(module.name)
+    ]
+
+
+def lambda_code_knows_nothing_else(all_modules: list[Module]) -> list[str]:
+    """What runs in Lambda must not need the command line, the local stack or the tests, which are not shipped."""
+    return [
+        f"{module.name} imports {each}, which is not in the bundle"
+        for module in all_modules
+        for each in module.imports()
+        if each.split(".")[0] in {"cli", "local", "tests", "bench"}
+    ]
+
+
+def verify_and_translate_are_pure(all_modules: list[Module]) -> list[str]:
+    """A gateway's verify.py and translate.py, and all that they lean on, do nothing but compute."""
+    known = {module.name for module in all_modules}
+    wrong = []
+    for module in all_modules:
+        must_be_pure = module.name in PURE_MODULES or _is_pure_part_of_a_gateway(module.name)
+        for each in module.imports() if must_be_pure else ():
+            target = each if each in known else each.rpartition(".")[0] or each
+            if target.startswith("gatehouse"):
+                fine = target in PURE_MODULES or _is_pure_part_of_a_gateway(target)
+            else:
+                fine = each.split(".")[0] in PURE_LIBRARIES or target.startswith("collections.")
+            if not fine:
+                wrong.append(f"{module.name} imports {each}, which may do I/O")
+    return wrong
+
+
+def each_library_has_one_owner(all_modules: list[Module]) -> list[str]:
+    """One module wraps each outside library; the ones with no owner cost too much at a cold start."""
+    return [
+        f"{module.name} imports {each}"
+        for module in all_modules
+        for each in module.imports()
+        if each.split(".")[0] in OWNERS and module.name not in OWNERS[each.split(".")[0]]
+    ]
+
+
+def only_the_bell_sends_to_sqs(all_modules: list[Module]) -> list[str]:
+    """Whoever else sent would need its own answer to "and when SQS is away?"."""
+    return [
+        f"{module.name} sends to SQS"
+        for module in all_modules
+        if module.name not in SQS_SENDERS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and node.value in {"SendMessage", "SendMessageBatch"}
+    ]
+
+
+def only_settings_reads_the_environment(all_modules: list[Module]) -> list[str]:
+    """A variable that is read elsewhere is neither typed nor documented."""
+    return [
+        f"{module.name} reads the environment"
+        for module in all_modules
+        if module.name not in ENVIRONMENT_READERS
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
+    ]
+
+
+IMPORT_RULES: tuple[ImportRule, ...] = (
+    imports_point_down,
+    lambda_code_knows_nothing_else,
+    verify_and_translate_are_pure,
+    each_library_has_one_owner,
+    only_the_bell_sends_to_sqs,
+    only_settings_reads_the_environment,
+)
+
+
+def _floor(name: str) -> int:
+    if not name.startswith("gatehouse"):
+        return len(FLOORS) - 1
+    named = [(floor, each) for floor, names in enumerate(FLOORS) for each in names]
+    return max((len(each), floor) for floor, each in named if name == each or name.startswith(f"{each}."))[1]
+
+
+def _is_pure_part_of_a_gateway(name: str) -> bool:
+    parts = name.split(".")
+    return parts[:2] == ["gatehouse", "gateways"] and parts[-1] in {"verify", "translate", "json_body"}
+
+
+def _import_name(file: Path) -> str:
+    parts = file.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
