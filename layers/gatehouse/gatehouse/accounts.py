@@ -20,6 +20,10 @@ class GatewayAccount(NamedTuple):
     def __repr__(self) -> str:
         return f"<GatewayAccount {self.gateway}/{self.account} {self.mode} {len(self.signing_secrets)} secrets>"
 
+    def livemode_of(self, said: bool | None) -> bool:
+        """Return whether an event is about real money: what it says, else what the account is for."""
+        return self.mode == "live" if said is None else said
+
     def refuses(self, *, livemode: bool) -> str | None:
         """Say why an event of this mode does not belong to this account; None when it does."""
         if self.mode == "both" or livemode == (self.mode == "live"):

@@ -73,8 +73,8 @@ class Event:
 
     event_id: str
     type: str
-    occurred_at: datetime  # by the gateway's clock, UTC
-    livemode: bool
+    occurred_at: datetime | None  # by the gateway's clock, UTC; None where it does not say: then the time of receipt
+    livemode: bool | None  # real money or a test; None where the gateway does not say: then the account does
     facts: tuple[Fact, ...] = ()
     needs: tuple[Need, ...] = ()
     reference: str | None = None  # the main object's id, to search by

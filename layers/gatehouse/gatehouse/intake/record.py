@@ -60,7 +60,7 @@ def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded
         delivery,
         sql.record_event,
         type=event.type,
-        livemode=event.livemode,
+        livemode=account.livemode_of(event.livemode),
         received_at=delivery.received_at,
         key_id=key_id,
         sealed=sealed,
@@ -102,7 +102,7 @@ def refold(database: Database, account: GatewayAccount, payment_ids: list[int]) 
 def _settle(database: Database, delivery: Delivery, write: Statement, **more: Any) -> Recorded:
     """Flush until the event stands: again after a conflict, joining where names meet, alone where facts are refused."""
     event = delivery.event
-    reason = event.refused_because or event.ignored_because or delivery.account.refuses(livemode=event.livemode)
+    reason = event.refused_because or event.ignored_because or _wrong_mode(delivery)
     status = "failed" if event.refused_because else "ignored" if reason else "applied"
     joining = False
     for _attempt in range(MOST_ATTEMPTS):
@@ -134,11 +134,11 @@ def _bound(
         gateway=account.gateway,
         account=account.account,
         event_id=event.event_id,
-        occurred_at=event.occurred_at,
+        occurred_at=event.occurred_at or delivery.received_at,
         status=status,
         reason=reason,
         reference=event.reference,
-        facts=_told(facts),
+        facts=_told(facts, livemode=account.livemode_of(event.livemode)),
         needs=Json([{"topic": need.topic, "key": need.key, "arguments": need.arguments} for need in needs]),
         account_lock=account_lock,
         name_locks=name_locks,
@@ -173,13 +173,17 @@ def _locks(account: GatewayAccount, facts: tuple[PaymentFact, ...], *events: str
     )
 
 
-def _told(facts: tuple[PaymentFact, ...]) -> Json:
+def _wrong_mode(delivery: Delivery) -> str | None:
+    return delivery.account.refuses(livemode=delivery.account.livemode_of(delivery.event.livemode))
+
+
+def _told(facts: tuple[PaymentFact, ...], **said_by_event: Any) -> Json:
     """Return facts as apply_payment_facts reads them: the step of the ladder, the words said, the names."""
     return Json(
         [
             {
                 "rank": _STEP_OF[fact.status] if fact.status else 0,
-                "words": {word: value for word in _WORDS if (value := getattr(fact, word)) is not None},
+                "words": {word: value for word in _WORDS if (value := getattr(fact, word)) is not None} | said_by_event,
                 "objects": [{"kind": name.kind, "id": name.id} for name in fact.objects],
             }
             for fact in facts
