@@ -10,15 +10,16 @@ from gatehouse.settings import settings
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Answer a question about health: 200 when all is well, 503 when the database is away."""
-    if read_request(event).path.endswith("/database"):
+    """Answer a question about health; `/health` alone never touches the database."""
+    if read_request(event).route_key.endswith("/health/database"):
         return database_health()
     return answer(200, {"status": "ok", "stage": settings().stage})
 
 
 def database_health() -> dict[str, Any]:
-    """Answer what the database says of itself, or which error kept it from answering."""
+    """Answer 200 with the database's own facts, or 503 when it is away or takes no writes."""
     try:
-        return answer(200, {"status": "ok", **check(database())})
+        facts = check(database())
     except DatabaseError as error:
         return answer(503, {"status": "unavailable", "error": error.code})
+    return answer(200, {"status": "ok", **facts}) if facts["ok"] else answer(503, {"status": "read-only", **facts})
