@@ -11,6 +11,7 @@ nothing per flush; the socket's deadline here lies a little above it and catches
 import os
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from pg8000.core import CoreConnection  # type: ignore[import-untyped]  # pg8000 ships no types
@@ -31,13 +32,12 @@ from gatehouse.database.flush import HungUp, Reply, Result, Row, exchange, excha
 from gatehouse.database.sql import Bound, Statement, unnamed
 from gatehouse.settings import settings
 
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
 # The server's own statement time-out should speak first: it leaves the connection whole and says what it stopped.
 ANSWER_MARGIN_SECONDS = 0.25
 
-WRONG_PASSWORD = "28P01"  # noqa: S105 - the SQLSTATE, not a password
+# Wrong password: what Postgres says, and what PgBouncer says. The latter has other causes too, but asking once more
+# for a secret that has not changed harms nobody.
+MAY_BE_WRONG_PASSWORD = ("28P01", "28000", "08P01")
 AddressSource = Callable[[bool], str]  # called with True for a newly fetched address
 
 _BEGIN = unnamed("BEGIN")()
@@ -122,7 +122,7 @@ class Database:
         self._away_because = ""
         self._tls = tls != "off"
         self._tls_root_file = tls_root_file
-        self._tls_context: SSLContext | None = None
+        self._tls_context: ssl.SSLContext | None = None
         self._application = application
         self._lock = RLock()
         self._connection: _Connection | None = None
@@ -273,7 +273,7 @@ class Database:
         try:
             return self._open(address)
         except errors.ConnectionError as error:
-            if error.sqlstate != WRONG_PASSWORD:
+            if error.sqlstate not in MAY_BE_WRONG_PASSWORD:
                 raise
             renewed = self._fetch_address(renewed=True)
             if renewed == address:
@@ -290,9 +290,7 @@ class Database:
 
     def _open(self, address: Address) -> "_Connection":
         if self._tls and self._tls_context is None:
-            import ssl
-
-            self._tls_context = ssl.create_default_context(cafile=self._tls_root_file or None)
+            self._tls_context = _trusting(self._tls_root_file)
         return _open_connection(
             address,
             deadline=time.monotonic() + self._connect_seconds,
@@ -468,7 +466,7 @@ def _open_connection(
     *,
     deadline: float,
     answer_seconds: float,
-    tls_context: "SSLContext | None",
+    tls_context: ssl.SSLContext | None,
     application: str,
     options: str = "",
 ) -> _Connection:
@@ -511,7 +509,15 @@ def _reach(address: Address, deadline: float) -> socket.socket:
     raise last
 
 
-def _encrypt(link: socket.socket, tls_context: "SSLContext", address: Address) -> socket.socket:
+def _trusting(root_file: str) -> ssl.SSLContext:
+    """Return what checks a server's certificate and name: by the system's authorities, or by those of one file."""
+    try:
+        return ssl.create_default_context(cafile=root_file or None)
+    except OSError as reason:
+        raise errors.SettingError(f"the file of TLS authorities, {root_file}, is unusable: {_plain(reason)}") from None
+
+
+def _encrypt(link: socket.socket, tls_context: ssl.SSLContext, address: Address) -> socket.socket:
     """Switch to TLS with the certificate and its name checked; a server that offers none is refused."""
     link.sendall(struct.pack("!ii", 8, 80877103))  # SSLRequest
     if link.recv(1) != b"S":
@@ -602,14 +608,12 @@ def connect_direct(
     tls_root_file: str = "",
 ) -> DirectSession:
     """Open one session with startup options, such as {"statement_timeout": "0"}; their values hold no spaces."""
-    import ssl
-
     return DirectSession(
         _open_connection(
             parse_address(address),
             deadline=time.monotonic() + connect_milliseconds / 1000,
             answer_seconds=LONGEST_STEP_SECONDS,
-            tls_context=ssl.create_default_context(cafile=tls_root_file or None) if tls != "off" else None,
+            tls_context=_trusting(tls_root_file) if tls != "off" else None,
             application=application,
             options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         )

@@ -51,9 +51,10 @@ class Reply(NamedTuple):
     is_last_word: bool  # nothing came after ReadyForQuery
 
 
-# A server that waits for us to read its answers does not read our next statements. Thousands of statements are
-# therefore sent in pieces, each answered before the next leaves; the only Sync still ends the last.
-STATEMENTS_IN_A_PIECE = 500
+# A server that waits for us to read its answers does not read our next statements. So a flush of very many leaves in
+# pieces that fit into the network's buffers, each answered before the next is sent; the only Sync still ends the last.
+STATEMENTS_IN_ONE_PIECE = 50
+PIECE_BYTES = 65_536
 
 _SYNC = b"S\0\0\0\4"
 _FLUSH = b"H\0\0\0\4"
@@ -65,14 +66,16 @@ def exchange(wire: Wire, bounds: Sequence[Bound]) -> Reply:
     # All of it is encoded first: a value that we refuse is known before anything was sent.
     messages = [_messages(bound) for bound in bounds]
     answers = _Answers(wire.receive)
-    sent = 0
-    while len(messages) - sent > STATEMENTS_IN_A_PIECE and not answers.error:
-        piece = messages[sent : sent + STATEMENTS_IN_A_PIECE]
-        sent += len(piece)
+    *pieces, last = _pieces(messages)
+    answered = 0
+    for piece in pieces:
         wire.send(b"".join((*piece, _FLUSH)), ends_with_sync=False)
-        answers.read(statements=sent)
-    rest = [] if answers.error else messages[sent:]
-    wire.send(b"".join((*rest, _SYNC)), ends_with_sync=True)
+        answered += len(piece)
+        answers.read(statements=answered)
+        if answers.error:
+            last = []
+            break
+    wire.send(b"".join((*last, _SYNC)), ends_with_sync=True)
     answers.read(statements=None)
     if not answers.error and len(answers.results) != len(bounds):
         raise ConnectionAbortedError(f"{len(bounds)} statements got {len(answers.results)} answers")
@@ -97,6 +100,21 @@ def exchange_script(wire: Wire, script: str) -> Reply:
         elif code == b"Z":
             answers.status = content
     return Reply([], answers.error, answers.status, answers.is_read_up())
+
+
+def _pieces(messages: list[bytes]) -> list[list[bytes]]:
+    """Return the messages in order, in one piece unless they are very many."""
+    if len(messages) <= STATEMENTS_IN_ONE_PIECE:
+        return [messages]
+    pieces: list[list[bytes]] = [[]]
+    held = 0
+    for message in messages:
+        if pieces[-1] and held + len(message) > PIECE_BYTES:
+            pieces.append([])
+            held = 0
+        pieces[-1].append(message)
+        held += len(message)
+    return pieces
 
 
 # --- what we send -----------------------------------------------------------------------------------------------
