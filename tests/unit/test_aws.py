@@ -2,15 +2,22 @@
 
 import json
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # it has no types
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # it has no types
 from botocore.credentials import Credentials  # type: ignore[import-untyped]  # it has no types
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +63,27 @@ def moto() -> Iterator[str]:
     server.wait_until_ready()
     yield server.endpoint
     server.stop()
+
+
+def self_signed(folder: Path, name: str) -> Path:
+    """Write a certificate and its key, signed by itself, into one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))]), critical=False)
+        .sign(key, SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "self-signed.pem"
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return file
 
 
 class TestSignature:
@@ -203,6 +231,19 @@ class TestConnection:
         with nobody_listening() as url:
             refused = failure(sqs_at(url))
         assert (refused.code, refused.retry_helps) == ("UNREACHABLE", True)
+
+    def test_a_certificate_that_nobody_vouches_for(self, sqs_at: SqsAt, tmp_path: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self_signed(tmp_path, "127.0.0.1"))
+
+        def greet(connection: socket.socket, server: ScriptedServer) -> None:
+            with context.wrap_socket(connection, server_side=True) as encrypted:
+                server.read_request(encrypted)
+
+        with ScriptedServer(greet) as server:
+            refused = failure(sqs_at(server.url.replace("http://", "https://")))
+        assert "certificate verify failed" in str(refused)
+        assert server.requests == []
 
     def test_no_answer_in_time(self, sqs_at: SqsAt) -> None:
         def silence(connection: socket.socket, server: ScriptedServer) -> None:
