@@ -19,25 +19,23 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def start(
-    command: Sequence[str | Path], *, user: str | None = None, log: Path | None = None
+    command: Sequence[str | Path],
+    *,
+    user: str | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start a command that dies with this process, as another user where one is named."""
+    """Start a command that gets a signal when this process dies, as another user where one is named."""
     # Not preexec_fn: code between fork and exec is not safe beside threads. A small Python of its own asks for the
     # death signal, changes the user (which would clear the signal if it came after) and becomes the command.
-    launcher = [sys.executable, "-m", "local.child_process", str(os.getpid()), user or ""]
-    output = log.open("ab") if log is not None else subprocess.DEVNULL
-    try:
-        return subprocess.Popen(
-            [*launcher, *map(str, command)],
-            cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C in the terminal is for the runner, which ends its children in order
-        )
-    finally:
-        if not isinstance(output, int):
-            output.close()
+    launcher = [sys.executable, "-m", "local.child_process", str(os.getpid()), str(int(death_signal)), user or ""]
+    return subprocess.Popen(
+        [*launcher, *map(str, command)],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in the terminal is for the runner, which ends its children in order
+    )
 
 
 def end(process: subprocess.Popen[bytes], *, patience_seconds: float = 3) -> None:
@@ -50,14 +48,14 @@ def end(process: subprocess.Popen[bytes], *, patience_seconds: float = 3) -> Non
         process.wait()
 
 
-def become(parent: int, user: str, command: list[str]) -> None:
+def become(parent: int, death_signal: int, user: str, command: list[str]) -> None:
     """Turn this process into the command, tied to its parent."""
     if user:
         account = pwd.getpwnam(user)
         os.setgroups([])
         os.setgid(account.pw_gid)
         os.setuid(account.pw_uid)
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal) != 0:
         raise OSError(ctypes.get_errno(), "prctl refused the death signal")
     if os.getppid() != parent:  # it died while we were starting, so no signal will come
         sys.exit(1)
@@ -65,4 +63,4 @@ def become(parent: int, user: str, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    become(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])

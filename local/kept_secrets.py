@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from local.postgres import free_port
+from local.stack_file import write_private
 
 
 class KeptSecrets:
@@ -15,8 +16,8 @@ class KeptSecrets:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "secrets.json"
-        self.is_new = not self._file.exists()
-        self._values: dict[str, str] = {} if self.is_new else json.loads(self._file.read_text())
+        self.was_new = not self._file.exists()
+        self._values: dict[str, str] = {} if self.was_new else json.loads(self._file.read_text())
 
     def password(self, name: str) -> str:
         """Return the password of this name, which needs no quoting anywhere."""
@@ -33,7 +34,7 @@ class KeptSecrets:
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._values:
             self._values[name] = make()
-            _write(self._file, self._values, mode=0o600)
+            write_private(self._file, self._values)
         return self._values[name]
 
 
@@ -48,7 +49,7 @@ class KeptPorts:
         """Return the port of this name, or a new one where somebody else has taken it."""
         if not is_free(self._ports.get(name, 0)):
             self._ports[name] = free_port()
-            _write(self._file, self._ports, mode=0o644)
+            write_private(self._file, self._ports)
         return self._ports[name]
 
 
@@ -65,11 +66,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _write(file: Path, content: object, *, mode: int) -> None:
-    unfinished = file.with_name(f".{file.name}.new")
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=mode)
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(file)

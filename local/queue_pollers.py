@@ -195,7 +195,7 @@ class QueuePoller:
         try:
             answer = self._function.invoke(sqs_event(self._mapping.queue_name, batch))
             if answer.failed:
-                failure = f"the function failed: {_error_in(answer.payload)}"
+                failure = "the function failed"
             else:
                 done = done_messages(batch, answer.payload, reports=self._mapping.reports_item_failures)
                 self._delete(done)
@@ -289,11 +289,3 @@ def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
     names = {"StringValue": "stringValue", "BinaryValue": "binaryValue", "DataType": "dataType"}
     attribute: dict[str, Any] = {"stringListValues": [], "binaryListValues": []}
     return attribute | {names[name]: content for name, content in value.items() if name in names}
-
-
-def _error_in(payload: bytes) -> str:
-    try:
-        said = json.loads(payload)
-        return f"{said['errorType']}: {said['errorMessage']}"
-    except (ValueError, KeyError, TypeError):
-        return payload[:200].decode(errors="replace")

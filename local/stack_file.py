@@ -14,11 +14,7 @@ class StackNotRunning(Exception):
 
 def write(folder: Path, stack: Mapping[str, Any]) -> Path:
     """Write the file in one step, readable by its owner only: it holds passwords."""
-    unfinished = folder / f".{NAME}.new"
-    unfinished.unlink(missing_ok=True)
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(json.dumps(stack, indent=2) + "\n")
-    return unfinished.replace(folder / NAME)
+    return write_private(folder / NAME, stack)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -33,3 +29,12 @@ def read(folder: Path) -> dict[str, Any]:
 def remove(folder: Path) -> None:
     """Remove the file: the stack has stopped."""
     (folder / NAME).unlink(missing_ok=True)
+
+
+def write_private(file: Path, content: Any) -> Path:
+    """Write JSON in one step, so that nobody ever reads half of it, for the owner's eyes only."""
+    unfinished = file.with_name(f".{file.name}.new")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    return unfinished.replace(file)

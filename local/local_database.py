@@ -1,0 +1,65 @@
+"""The database `gatehouse` on the local server: who owns it, what it is marked as, and who may log in."""
+
+from pathlib import Path
+
+from gatehouse.database.connection import Database
+from gatehouse.migrations.engine import DEVELOPMENT, Engine
+from gatehouse.migrations.sessions import Target
+from local.kept_secrets import KeptSecrets
+from local.postgres import PostgresServer
+
+FOLDER = Path(__file__).resolve().parent
+NAME = "gatehouse"
+OWNER = "gatehouse_owner"
+ROLES = {
+    "intake": "gatehouse_intake",
+    "worker": "gatehouse_worker",
+    "api": "gatehouse_api",
+    "ops": "gatehouse_ops",
+    "owner": OWNER,
+}
+STATEMENT_SECONDS = 5  # how long a statement of a function may run; docs/deploy.md asks the same of a real database
+
+
+def connect(address: str, *, connect_milliseconds: int = 5000) -> Database:
+    """Open a database of this machine."""
+    return Database(
+        address,
+        connect_milliseconds=connect_milliseconds,
+        statement_milliseconds=60_000,
+        away_seconds=0,
+        tls="off",
+        application="gatehouse make run",
+    )
+
+
+def make_database(server: PostgresServer, kept: KeptSecrets) -> None:
+    """Make the owner and the database where they are not there yet, and mark it as one that may be emptied."""
+    database = connect(server.url())
+    try:
+        roles = database.query(f"SELECT 1 AS found FROM pg_roles WHERE rolname = '{OWNER}'")  # noqa: S608 - a constant
+        verb = "ALTER" if roles else "CREATE"
+        database.query(f"{verb} ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{kept.password(OWNER)}'")
+        if not database.query(f"SELECT 1 AS found FROM pg_database WHERE datname = '{NAME}'"):  # noqa: S608 - as above
+            database.query(f"CREATE DATABASE {NAME} OWNER {OWNER}")
+        database.query(f"ALTER DATABASE {NAME} SET gatehouse.stage = '{DEVELOPMENT}'")
+    finally:
+        database.close()
+
+
+def migrate(server: PostgresServer, kept: KeptSecrets, migrations: Path) -> tuple[str, ...]:
+    """Apply what is pending, as the owner; return the names of what was applied."""
+    target = Target("primary", server.url(NAME, OWNER, kept.password(OWNER)), tls="off")
+    return Engine(target, migrations).up()
+
+
+def let_roles_log_in(server: PostgresServer, kept: KeptSecrets) -> None:
+    """Give the functions' roles, which the migrations have made, their passwords."""
+    database = connect(server.url())
+    try:
+        for role in ROLES.values():
+            if role != OWNER and database.query(f"SELECT 1 AS found FROM pg_roles WHERE rolname = '{role}'"):  # noqa: S608 - constants
+                database.query(f"ALTER ROLE {role} LOGIN PASSWORD '{kept.password(role)}'")
+                database.query(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
+    finally:
+        database.close()

@@ -1,0 +1,356 @@
+"""Starts everything that `make run` needs, in order, and ends it in the opposite order.
+
+    supervisor = Supervisor(RunOptions(port=8080), Terminal())
+    stack = supervisor.start()     # what stack.json says
+    supervisor.stop()
+
+Tests use it in their own process, with another template, folder and port. Processes that it starts die with it, also
+when it is killed; Postgres, which does not, is ended by the next start.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gatehouse.aws import AwsClient
+from gatehouse.errors import AwsError, GatehouseError, MigrationRefused
+from gatehouse.settings import AwsCredentials
+from local import kept_messages, local_database, pooler, stack_file
+from local.gateway_accounts import GatewayAccount, gateway_accounts
+from local.gateway_apis import GatewayApi
+from local.http_front import HttpFront
+from local.kept_secrets import KeptPorts, KeptSecrets, is_free
+from local.lambda_runtime import LambdaFunction
+from local.moto_server import MotoServer
+from local.observed_function import ObservedFunction
+from local.pooler import Pooler
+from local.postgres import PostgresError, PostgresServer, stop_leftover
+from local.queue_pollers import QueuePoller
+from local.sam_expansion import REGION
+from local.schedules import Schedules
+from local.template import Stack, TemplateError, load_stack
+from local.terminal import Terminal
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+INBOX_QUEUE = "InboxQueue"  # what lies in it exists nowhere else, and moto forgets
+DRAIN_SECONDS = 5.0
+
+
+class StartRefused(Exception):
+    """The stack cannot start; the text is one line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What to start, and where."""
+
+    port: int = 8080
+    template: Path = CHECKOUT / "template.yaml"
+    migrations: Path = CHECKOUT / "migrations" / "primary"
+    folder: Path = CHECKOUT / ".local"
+    fresh: bool = False
+    most_environments: int = 8  # processes that one function may have
+    postgres_settings: Mapping[str, str] = field(default_factory=dict)
+    postgres_binaries: Path | None = None
+    schedule_every_seconds: float | None = None  # in the place of every schedule
+
+
+class Supervisor:
+    """Everything that `make run` has started."""
+
+    def __init__(self, options: RunOptions, terminal: Terminal) -> None:
+        self.options = options
+        self.terminal = terminal
+        self.stack: dict[str, Any] = {}  # what stack.json says
+        self.accounts: list[GatewayAccount] = []  # the gateways that the template has a webhook for
+        self._started = ExitStack()
+
+    # --- for whoever runs it ---
+
+    def start(self) -> dict[str, Any]:
+        """Start everything and return what stack.json says; raise StartRefused, with nothing left behind."""
+        try:
+            self._start()
+        except MigrationRefused as reason:
+            self.stop()
+            first, *others = str(reason).splitlines()
+            more = f" (and {len(others)} more)" if others else ""
+            raise StartRefused(f"{first}{more}; or FRESH=1, which starts clean") from reason
+        except (PostgresError, TemplateError, GatehouseError, RuntimeError) as reason:
+            self.stop()
+            raise StartRefused(" ".join(str(reason).split())) from reason
+        except BaseException:
+            self.stop()
+            raise
+        return self.stack
+
+    def stop(self) -> None:
+        """Take no more requests, finish what waits in the inbox, and end everything."""
+        self._started.close()
+
+    def stop_postgres(self) -> None:
+        """Let Postgres go away, as an outage does; the rest goes on."""
+        self._server.stop("immediate")
+
+    def start_postgres(self) -> None:
+        """Bring Postgres back at the same address."""
+        self._server.start()
+
+    # --- in the order of the start ---
+
+    def _start(self) -> None:
+        folder = self.options.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        if not is_free(self.options.port):
+            raise StartRefused(f"port {self.options.port} is taken: choose another one, as with `make run PORT=8081`")
+        self._started.callback(stack_file.remove, folder)
+        self._server = self._postgres_server()
+        self._ports = KeptPorts(folder)
+        moto = self._launch_moto()
+        self._start_postgres()
+        pooled_port = self._start_pooler()
+        moto.wait_until_ready()
+        self._sqs = self._aws_client("sqs")
+
+        stack, apis = self._read_template(self._put_secrets(pooled_port))
+        if waited := kept_messages.give_back(folder, stack.queues, self._sqs):
+            self.terminal.say(f"  {waited} messages of the last run are back in their queues")
+        functions = self._functions(stack, apis)
+        self._start_pollers(stack, functions)
+        self._start_schedules(stack, functions)
+        self._start_front(stack, functions)
+        self.stack = self._description(stack, apis, pooled_port)
+        stack_file.write(folder, self.stack)
+
+    def _take_lock(self) -> None:
+        file = (self.options.folder / "run.lock").open("a+")
+        self._started.callback(file.close)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise StartRefused(f"it is running already: {holder}; end that one with Ctrl-C first") from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} at http://127.0.0.1:{self.options.port}\n")
+        file.flush()
+
+    def _postgres_server(self) -> PostgresServer:
+        """Return the server with the data of earlier runs, or without where a clean start is asked for."""
+        folder = self.options.folder
+        self._kept = KeptSecrets(folder)
+        server = PostgresServer(
+            folder / "postgres",
+            port=0,
+            password=self._kept.password("postgres"),
+            settings=dict(self.options.postgres_settings),
+            binaries=self.options.postgres_binaries,
+        )
+        stop_leftover(server.data)
+        # Data of an earlier checkout in this place: its passwords went with its .local folder.
+        is_foreign = self._kept.was_new and not server.data.is_relative_to(folder.resolve())
+        if self.options.fresh or is_foreign:
+            shutil.rmtree(server.data, ignore_errors=True)
+            kept_messages.forget(folder)
+        elif self._kept.was_new and server.data.exists():
+            raise StartRefused(f"{folder}/secrets.json is gone, and with it the keys to the data: FRESH=1 starts clean")
+        return server
+
+    def _launch_moto(self) -> MotoServer:
+        self._moto = MotoServer(self._ports.port("moto"), self.options.folder / kept_messages.MESSAGES)
+        self._started.callback(self._moto.stop)
+        self._moto.launch()
+        return self._moto
+
+    def _start_postgres(self) -> None:
+        self._server.port = self._ports.port("postgres")
+        self._started.callback(self._server.stop)
+        self._server.start()
+        local_database.make_database(self._server, self._kept)
+        for name in local_database.migrate(self._server, self._kept, self.options.migrations):
+            self.terminal.say(f"  migrated {name}")
+        local_database.let_roles_log_in(self._server, self._kept)
+
+    def _start_pooler(self) -> int | None:
+        """Start PgBouncer where it is installed, and return its port."""
+        if not pooler.is_installed():
+            return None
+        bouncer = Pooler(self._server, self._ports.port("pgbouncer"))
+        self._started.callback(bouncer.stop)
+        bouncer.launch()
+        bouncer.wait_until_ready()
+        return bouncer.port
+
+    def _put_secrets(self, pooled_port: int | None) -> dict[str, str]:
+        """Put every secret into Secrets Manager and return the template's parameters that name them."""
+        client = self._aws_client("secretsmanager")
+
+        def put(name: str, content: Mapping[str, Any]) -> str:
+            request = {"Name": f"gatehouse/local/{name}", "SecretString": json.dumps(content)}
+            return str(client.call("CreateSecret", request, timeout_seconds=10)["ARN"])
+
+        parameters = {"Stage": "local"}
+        for word, role in local_database.ROLES.items():
+            direct = self._server.url(local_database.NAME, role, self._kept.password(role))
+            content = {"direct_url": direct, "pooled_url": self._pooled(direct, pooled_port) or direct}
+            parameters[f"{word.title()}DatabaseSecretArn"] = put(f"{word}-database", content)
+        keys = {"current": "k1", "keys": {"k1": self._kept.key("data_key_1")}}
+        parameters["DataKeysSecretArn"] = put("data-keys", keys)
+        for account in gateway_accounts(self._kept):
+            parameters[f"{account.parameter_prefix}SecretArn"] = put(account.name, account.secret)
+        client.close()
+        return parameters
+
+    def _read_template(self, parameters: dict[str, str]) -> tuple[Stack, dict[str, GatewayApi]]:
+        """Read the template, with a stand-in's address for each gateway's API; start those that it has webhooks for."""
+        accounts = gateway_accounts(self._kept)
+        apis = {account.name: GatewayApi(account.api(), self._ports.port(account.name)) for account in accounts}
+        for account in accounts:
+            self._started.callback(apis[account.name].stop)
+            parameters[f"{account.parameter_prefix}ApiUrl"] = apis[account.name].url
+        stack = load_stack(self.options.template, parameters, self._moto.endpoint)
+        self.accounts = [account for account in accounts if _webhook_of(account, stack) is not None]
+        for account in self.accounts:
+            apis[account.name].start()
+        return stack, apis
+
+    def _functions(self, stack: Stack, apis: Mapping[str, GatewayApi]) -> dict[str, ObservedFunction]:
+        listeners = {_webhook_of(account, stack): apis[account.name].gateway for account in self.accounts}
+        functions = {}
+        for logical_id, spec in stack.functions.items():
+            function = LambdaFunction(
+                replace(spec, environment={**spec.environment, "DATABASE_TLS": "off"}),
+                on_line=self.terminal.function_line,
+                most_environments=self.options.most_environments,
+                aws_endpoint=self._moto.endpoint,
+            )
+            self._started.callback(function.stop)
+            functions[logical_id] = ObservedFunction(function, self.terminal, listeners.get(logical_id))
+        return functions
+
+    def _start_pollers(self, stack: Stack, functions: Mapping[str, ObservedFunction]) -> None:
+        for mapping in stack.mappings:
+            function = functions[mapping.function_id]
+            poller = QueuePoller(
+                mapping,
+                function,
+                lambda: self._aws_client("sqs"),
+                on_batch=partial(self.terminal.batch, function.short_name),
+            )
+            self._started.callback(poller.stop)
+            poller.start()
+        if INBOX_QUEUE in stack.queues:
+            self._started.callback(self._drain, stack.queues[INBOX_QUEUE])
+
+    def _start_schedules(self, stack: Stack, functions: Mapping[str, ObservedFunction]) -> None:
+        schedules = Schedules(
+            stack.schedules,
+            functions,
+            on_run=lambda schedule, outcome: self.terminal.scheduled(
+                functions[schedule.function_id].short_name, schedule, outcome
+            ),
+            every_seconds=self.options.schedule_every_seconds,
+        )
+        self._started.callback(schedules.stop)
+        schedules.start()
+
+    def _start_front(self, stack: Stack, functions: Mapping[str, ObservedFunction]) -> None:
+        front = HttpFront(
+            stack.routes,
+            functions,
+            self.options.port,
+            on_request=partial(self._on_request, functions),
+            on_error=self.terminal.say,
+        )
+        self._started.callback(front.stop)
+        front.start()
+
+    def _on_request(
+        self,
+        functions: Mapping[str, ObservedFunction],
+        method: str,
+        route_key: str,
+        path: str,
+        status: int,
+        milliseconds: float,
+        function_id: str,
+    ) -> None:
+        # The route, not the path: a path may hold the secret token of a gateway that signs nothing.
+        route = f"{method} {route_key.rpartition(' ')[2]}" if route_key else f"{method} {path} (no such route)"
+        name = functions[function_id].short_name if function_id else ""
+        self.terminal.request(status, route, name, milliseconds)
+
+    def _description(self, stack: Stack, apis: Mapping[str, GatewayApi], pooled_port: int | None) -> dict[str, Any]:
+        """Return what stack.json says."""
+        api_url = f"http://127.0.0.1:{self.options.port}"
+        database_url = self._server.url(local_database.NAME)
+        paths = {route.function_id: route.path for route in stack.routes}
+        return {
+            "pid": os.getpid(),
+            "api_url": api_url,
+            "database_url": database_url,
+            "pooled_database_url": self._pooled(database_url, pooled_port),
+            "sqs_endpoint": self._moto.endpoint,
+            "queues": dict(stack.queues),
+            "gateways": {
+                account.name: {
+                    "url": api_url + paths[str(_webhook_of(account, stack))],
+                    "api_url": apis[account.name].url,
+                    **account.shown,
+                }
+                for account in self.accounts
+            },
+        }
+
+    # --- at the stop, and what several steps use ---
+
+    def _drain(self, queue_url: str) -> None:
+        """Give the pollers time to bring what waits in the inbox into Postgres."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while waiting := self._messages_in(queue_url):
+            if time.monotonic() > deadline:
+                self.terminal.say(f"  {waiting} requests wait in the inbox; the next run brings them into Postgres")
+                return
+            time.sleep(0.1)
+
+    def _messages_in(self, queue_url: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        request = {"QueueUrl": queue_url, "AttributeNames": names}
+        try:
+            found = self._sqs.call("GetQueueAttributes", request, timeout_seconds=5)["Attributes"]
+        except AwsError as reason:
+            self.terminal.say(f"  the inbox cannot be asked whether it is empty: {reason}")
+            return 0
+        return sum(int(found[name]) for name in names)
+
+    def _pooled(self, direct_url: str, pooled_port: int | None) -> str:
+        """Return the pooled address of a direct one; empty where there is no pooler."""
+        if pooled_port is None:
+            return ""
+        return direct_url.replace(f"@127.0.0.1:{self._server.port}/", f"@127.0.0.1:{pooled_port}/")
+
+    def _aws_client(self, service: str) -> AwsClient:
+        return AwsClient(
+            service,
+            region=REGION,
+            endpoint_url=self._moto.endpoint,
+            credentials=lambda: AwsCredentials("test", "test", ""),
+        )
+
+
+def _webhook_of(account: GatewayAccount, stack: Stack) -> str | None:
+    """Return the logical id of the gateway's webhook function, where the template has one."""
+    with_route = {route.function_id for route in stack.routes}
+    for logical_id, spec in stack.functions.items():
+        if spec.handler.startswith(f"{account.name}_webhook.") and logical_id in with_route:
+            return logical_id
+    return None
