@@ -22,7 +22,7 @@ select pg_try_advisory_lock(:key::bigint) as taken;
 
 -- name: lock_holder
 -- Tells who holds that lock. Advisory locks are kept as two halves of the key.
-select a.pid, a.usename::text as role, coalesce(a.client_addr::text, 'a local socket') as client,
+select a.pid, a.usename::text as role, coalesce(host(a.client_addr), 'a local socket') as client,
        date_trunc('second', a.backend_start)::text as since
 from pg_catalog.pg_locks l
 join pg_catalog.pg_stat_activity a on a.pid = l.pid

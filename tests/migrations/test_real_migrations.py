@@ -1,0 +1,136 @@
+"""The migrations of this project: there and back again, and what they make is what schema.sql says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from gatehouse.migrations import schema
+from gatehouse.migrations.engine import Engine
+from gatehouse.migrations.files import migrations_folder, read_migrations
+from gatehouse.migrations.sessions import Target, open_reader
+from local.postgres import PostgresServer
+from tests.conftest import DatabaseFactory
+from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, ROLES, make_roles
+from tests.support.postgres import database_name, run_sql
+
+ByHand = Callable[[str], list[list[Any]]]
+FOLDER = Path(__file__).parents[2] / "migrations" / "primary"
+
+
+@pytest.fixture
+def owned(postgres_server: PostgresServer, fresh_database: DatabaseFactory) -> Engine:
+    """An empty database whose owner is no superuser, as in production."""
+    make_roles(postgres_server.url())
+    name = database_name(fresh_database(owner=OWNER))
+    return Engine(Target("primary", postgres_server.url(name, OWNER, quote(ROLE_PASSWORD)), tls="off"), FOLDER)
+
+
+@pytest.fixture
+def by_hand(postgres_server: PostgresServer, owned: Engine) -> ByHand:
+    """Return a function that does something in that database past the migrations."""
+    return lambda text: run_sql(postgres_server.url(database_name(owned.target.address)), text)
+
+
+def described(engine: Engine) -> str:
+    with open_reader(engine.target) as session:
+        return schema.describe(session)
+
+
+@pytest.mark.req("P13")
+def test_up_down_to_nothing_and_up_again(owned: Engine) -> None:
+    names = tuple(migration.name for migration in read_migrations(FOLDER))
+    empty = described(owned)
+    assert owned.up() == names
+    full = described(owned)
+    assert owned.down(to=0) == names[::-1]
+    assert described(owned) == empty
+    assert owned.up() == names
+    assert described(owned) == full
+
+
+@pytest.mark.req("P13")
+def test_each_step_can_be_undone_alone(owned: Engine) -> None:
+    for number in range(1, len(read_migrations(FOLDER)) + 1):
+        before = described(owned)
+        owned.up(to=number)
+        owned.down()
+        assert described(owned) == before
+        owned.up(to=number)
+
+
+@pytest.mark.req("P13")
+def test_the_schema_is_what_the_committed_description_says(owned: Engine) -> None:
+    owned.up()
+    written = schema.schema_file(FOLDER).read_text(encoding="utf-8")
+    assert schema.differences(written, described(owned)) == (), "run `gatehouse migrate schema --write`"
+    assert described(owned) == written
+    assert owned.verify() == ()
+
+
+@pytest.mark.req("P13")
+def test_the_description_is_the_same_for_another_owner(owned: Engine, fresh_database: DatabaseFactory) -> None:
+    owned.up()
+    by_superuser = Engine(Target("primary", fresh_database(), tls="off"), FOLDER)
+    by_superuser.up()
+    assert described(by_superuser) == described(owned)
+
+
+@pytest.mark.req("P13")
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("alter table merchants add column colour text", "+    colour text,"),
+        ("drop index webhook_events_failed", "-CREATE INDEX webhook_events_failed"),
+        ("alter table jobs no force row level security", "+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;"),
+        ("grant delete on payments to gatehouse_api", "+GRANT DELETE, SELECT ON TABLE payments TO gatehouse_api;"),
+        ("drop policy own_merchant on jobs", "-CREATE POLICY own_merchant ON jobs"),
+        ("drop trigger append_only on payment_audit_log", "-CREATE TRIGGER append_only"),
+        ("create view seen as select id from merchants", "+CREATE VIEW seen AS SELECT id FROM merchants;"),
+        ("create type mood as enum ('good')", "+CREATE TYPE mood AS ENUM ('good');"),
+        ("alter function write_audit() security invoker", "- SECURITY DEFINER"),
+        ("grant execute on function write_audit() to public", "-REVOKE ALL ON FUNCTION write_audit() FROM PUBLIC;"),
+        ("alter table merchants alter column name drop not null", "-    name text NOT NULL,"),
+        ("alter table payments drop constraint payments_currency_check", "-    CONSTRAINT payments_currency_check"),
+        ("comment on table payments is 'money'", "+COMMENT ON TABLE payments IS 'money';"),
+        ("alter sequence payment_ids cache 7", "+CREATE SEQUENCE payment_ids"),
+        ("create schema apart", "+CREATE SCHEMA apart;"),
+        ("alter table jobs set (fillfactor = 70)", "+) WITH (fillfactor=70);"),
+        (
+            "alter default privileges in schema public grant select on tables to gatehouse_ops",
+            "+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO gatehouse_ops;",
+        ),
+    ],
+)
+def test_verify_sees_what_somebody_changed_by_hand(owned: Engine, by_hand: ByHand, change: str, line: str) -> None:
+    owned.up()
+    by_hand(change)
+    found = owned.verify()
+    assert found[0] == "the schema is not what schema.sql says (- is missing, + is only in the database):"
+    assert any(each.startswith(line) for each in found), found
+
+
+@pytest.mark.req("P13")
+def test_monthly_partitions_are_not_part_of_the_description(owned: Engine, by_hand: ByHand) -> None:
+    owned.up()
+    before = described(owned)
+    by_hand("select make_payload_partitions(3)")
+    assert described(owned) == before
+    assert "webhook_payloads_default" in before
+
+
+@pytest.mark.req("P13")
+def test_the_roles_are_made_and_held_by_row_level_security(owned: Engine, by_hand: ByHand) -> None:
+    owned.up(to=1)
+    rows = by_hand(
+        "select rolname::text, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb from pg_roles"
+        " where rolname like 'gatehouse%' and rolname <> 'gatehouse_owner' order by 1",
+    )
+    assert rows == [[role, False] for role in sorted(ROLES)]
+
+
+@pytest.mark.req("P13", "D1")
+def test_a_folder_beside_the_package_holds_them() -> None:
+    assert migrations_folder("primary") == FOLDER
