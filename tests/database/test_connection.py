@@ -226,34 +226,48 @@ def test_a_server_that_accepts_and_says_nothing_is_given_the_connect_time(
     assert 0.2 <= monotonic() - started < 2
 
 
+class Clock:
+    """A wall clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.mark.req("P11")
-def test_while_the_database_is_away_it_is_left_alone(
+def test_while_the_database_is_away_it_is_left_alone_and_then_found_again(
     address: str, cutting: CuttingProxy, open_database: DatabaseOpener
 ) -> None:
-    database = open_database(cutting.address(address), away_seconds=60)
+    clock = Clock()
+    database = open_database(cutting.address(address), away_seconds=5, clock=clock)
     assert not database.is_away()
     cutting.refuse()
     with pytest.raises(ConnectionError, match="cannot be reached"):
         database.query("SELECT 1")
-    assert database.is_away()
     cutting.accept()
+    clock.now += 4.9
+    assert database.is_away()
     with pytest.raises(ConnectionError, match=r"left alone for a while, as .* cannot be reached"):
         database.query("SELECT 1")
     assert cutting.connections == 0
+    clock.now += 0.2
+    assert not database.is_away()
+    assert database.query("SELECT 1 AS one") == ONE
 
 
 @pytest.mark.req("P11")
-def test_a_database_that_comes_back_is_found_after_the_away_time(
-    address: str, cutting: CuttingProxy, open_database: DatabaseOpener
-) -> None:
-    database = open_database(cutting.address(address), away_seconds=0.05)
-    cutting.refuse()
-    with pytest.raises(ConnectionError):
-        database.query("SELECT 1")
-    cutting.accept()
-    threading.Event().wait(0.06)
-    assert database.query("SELECT 1 AS one") == ONE
-    assert not database.is_away()
+def test_a_connection_that_was_silent_for_long_is_not_trusted(address: str, open_database: DatabaseOpener) -> None:
+    clock = Clock()
+    database = open_database(address, clock=clock)
+    database.query("SELECT 1")
+    clock.now += 299
+    database.query("SELECT 1")
+    assert database.statistics.connects == 1
+    clock.now += 301
+    database.query("SELECT 1")
+    assert (database.statistics.connects, database.statistics.errors) == (2, 0)
 
 
 def test_a_refused_login_says_why_without_the_password(

@@ -32,6 +32,10 @@ from gatehouse.database.flush import HungUp, Reply, Result, Row, exchange, excha
 from gatehouse.database.sql import Bound, Statement, unnamed
 from gatehouse.settings import settings
 
+# Firewalls and address translation in AWS forget a silent connection after 350 s and tell nobody: what is sent then
+# disappears. A frozen Lambda is silent for longer than that.
+MOST_IDLE_SECONDS = 300
+
 # The server's own statement time-out should speak first: it leaves the connection whole and says what it stopped.
 ANSWER_MARGIN_SECONDS = 0.25
 
@@ -111,6 +115,7 @@ class Database:
         tls: Literal["verify", "off"] | str,
         tls_root_file: str = "",
         application: str = "gatehouse",
+        clock: Callable[[], float] = time.time,  # the wall clock, as a frozen Lambda stops the other one
     ) -> None:
         if isinstance(address, str):
             parse_address(address)  # a wrong one is told at once
@@ -124,6 +129,8 @@ class Database:
         self._tls_root_file = tls_root_file
         self._tls_context: ssl.SSLContext | None = None
         self._application = application
+        self._clock = clock
+        self._used_at = float("-inf")
         self._lock = RLock()
         self._connection: _Connection | None = None
         self._in_transaction = False
@@ -196,7 +203,7 @@ class Database:
 
     def is_away(self) -> bool:
         """Tell whether the last attempt to connect failed so lately that no new one is made."""
-        return time.monotonic() < self._away_until
+        return self._clock() < self._away_until
 
     def close(self) -> None:
         """Say goodbye to the server; the next call connects again."""
@@ -234,6 +241,7 @@ class Database:
         finally:
             if connection.is_busy:
                 self._discard()
+        self._used_at = self._clock()
         self.statistics.flushes += 1
         self.statistics.statements += len(bounds)
         if not reply.is_last_word:
@@ -249,7 +257,7 @@ class Database:
     def _ready_connection(self) -> "_Connection":
         connection = self._connection
         if connection:
-            if connection.is_quiet():
+            if connection.is_quiet() and self._clock() - self._used_at < MOST_IDLE_SECONDS:
                 return connection
             self.statistics.reconnects += 1
             self._discard()
@@ -262,9 +270,10 @@ class Database:
         try:
             connection = self._log_in()
         except errors.ConnectionError as error:
-            self._away_until = time.monotonic() + self._away_seconds
+            self._away_until = self._clock() + self._away_seconds
             self._away_because = str(error)
             raise self._noted(error) from None
+        self._used_at = self._clock()
         self.statistics.connects += 1
         return connection
 
@@ -398,7 +407,8 @@ class _Connection:
 
     def __init__(self, core: CoreConnection, answer_seconds: float) -> None:
         self._socket: socket.socket = core._usock
-        self._stream = core._sock  # pg8000's buffer over the socket: what it read ahead at login is in there
+        self._stream = core._sock  # pg8000's buffer over the socket
+        self._stream_is_empty = False  # what it read ahead at login may be in there
         self._answer_seconds = answer_seconds
         self._deadline = 0.0
         self._process = os.getpid()
@@ -432,6 +442,9 @@ class _Connection:
     def receive(self) -> bytes:
         """Return what has arrived, at least one byte; none at all means that the server hung up."""
         self._limit_time()
+        if self._stream_is_empty:
+            return self._socket.recv(65536)
+        self._stream_is_empty = True
         return bytes(self._stream.read1(65536))
 
     def is_quiet(self) -> bool:
@@ -501,7 +514,11 @@ def _reach(address: Address, deadline: float) -> socket.socket:
             link.connect(place)
             # Nagle's algorithm holds back the end of a body over 8 KiB until the server acknowledges: 44 ms.
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # While a long statement runs, probes keep the way open and tell us of a server that vanished.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
             return link
         except OSError as reason:
             link.close()

@@ -253,12 +253,14 @@ class _Answers:
         """Read until so many statements are done or one failed; with None, until ReadyForQuery."""
         while self.status == b"":
             code, start, end = self._next()
+            if code in b"12n":  # parsed, bound, no columns: by far the most frequent
+                continue
             if code == b"D":
                 self._rows.append(_read_row(self._buffer, start, self._columns))
-            elif code == b"C" or code == b"I":
-                self._finish_statement(self._buffer[start : end - 1].decode() if code == b"C" else "")
             elif code == b"T":
                 self._columns = _read_columns(self._buffer[start:end])
+            elif code in b"CI":
+                self._finish_statement(self._buffer[start : end - 1].decode() if code == b"C" else "")
             elif code == b"Z":
                 self.status = self._buffer[start:end]
             elif code == b"E":
@@ -266,7 +268,7 @@ class _Answers:
                 self.error = self.error or _read_error(self._buffer[start:end])
             elif code in b"GHW":
                 raise QueryError("COPY needs a conversation of its own, a flush cannot hold it")
-            elif code not in b"12nNSA":  # parsed, bound, no columns; notice, parameter status, notification
+            elif code not in b"NSA":  # notice, parameter status, notification
                 raise ConnectionAbortedError(f"the server sent {code!r}, which is no answer to a flush")
             if statements is not None and (self.error or len(self.results) == statements):
                 return
@@ -289,20 +291,22 @@ class _Answers:
 
     def _next(self) -> tuple[bytes, int, int]:
         """Return the next message: its code, and where its content starts and ends in the buffer."""
+        buffer = self._buffer
         start = self._position + 5
-        if len(self._buffer) < start:
-            self._fill(5)
+        if len(buffer) < start:
+            buffer = self._fill(5)
             start = 5
-        code, length = _message_head(self._buffer, start - 5)
+        code, length = _message_head(buffer, start - 5)
         if length < 4:
             raise ConnectionAbortedError(f"the server sent a message of length {length}")
-        if len(self._buffer) < start + length - 4:
+        end = start + length - 4
+        if len(buffer) < end:
             self._fill(length + 1)
-            start = 5
-        self._position = start + length - 4
-        return code, start, self._position
+            start, end = 5, length + 1
+        self._position = end
+        return code, start, end
 
-    def _fill(self, needed: int) -> None:
+    def _fill(self, needed: int) -> bytes:
         """Receive until the message that starts here has so many bytes, and drop what was read before it."""
         chunks = [self._buffer[self._position :]]
         held = len(chunks[0])
@@ -314,6 +318,7 @@ class _Answers:
             held += len(chunk)
         self._buffer = b"".join(chunks)
         self._position = 0
+        return self._buffer
 
 
 class HungUp(OSError):
