@@ -6,13 +6,18 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import distribution
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from local.postgres import PostgresServer
+from tests.conftest import DatabaseFactory
+from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, make_roles
 from tests.support.tiny_runtime_api import TinyRuntimeApi
 from tests.template.expansion import PROJECT, our_template
 from tests.template.test_project import REQUESTS, functions
@@ -68,6 +73,19 @@ def test_the_built_health_function_answers(build: Path, runtime: Path, tmp_path:
     assert json.loads(answer["body"]) == {"status": "ok", "stage": "prod"}
 
 
+@pytest.mark.req("O3", "P13")
+def test_the_built_migrator_migrates_an_empty_database(
+    build: Path, runtime: Path, tmp_path: Path, postgres_server: PostgresServer, fresh_database: DatabaseFactory
+) -> None:
+    make_roles(postgres_server.url())
+    name = fresh_database(owner=OWNER).rsplit("/", 1)[1]
+    address = postgres_server.url(name, OWNER, quote(ROLE_PASSWORD))
+    settings = {"DATABASE_SECRET_ARN": "", "POSTGRES_URL_NON_POOLING": address, "STAGE": "local", "DATABASE_TLS": "off"}
+    kind, answer = invoke("MigratorFunction", build, runtime, tmp_path, {"command": "up"}, settings)
+    assert kind == "response", answer
+    assert len(answer["applied"]) == len(list((PROJECT / "migrations" / "primary").glob("[0-9]*.sql")))
+
+
 def test_the_layer_brings_the_migrations(build: Path) -> None:
     shipped = {file.name for file in (build / "GatehouseLayer" / "migrations" / "primary").glob("*.sql")}
     assert shipped == {file.name for file in (PROJECT / "migrations" / "primary").glob("*.sql")}
@@ -100,12 +118,15 @@ def test_the_layer_has_no_tests_and_no_boto3(build: Path) -> None:
     assert not (packages / "boto3").exists()
 
 
-def invoke(name: str, build: Path, runtime: Path, tmp_path: Path) -> tuple[str, Any]:
+def invoke(
+    name: str, build: Path, runtime: Path, tmp_path: Path, event: Any = None, settings: Mapping[str, str] | None = None
+) -> tuple[str, Any]:
     """Start a built function under the runtime client and return ("response" | "error", body) to its one event."""
     handler = functions()[name]["Handler"]
     search = [str(build / name), str(build / "GatehouseLayer" / "python"), str(runtime)]
-    with TinyRuntimeApi(sample_event(name)).serving() as api:
-        environment = sample_environment(name) | {"HOME": str(tmp_path), "AWS_LAMBDA_RUNTIME_API": api.address}
+    with TinyRuntimeApi(event or sample_event(name)).serving() as api:
+        environment = sample_environment(name) | dict(settings or {})
+        environment |= {"HOME": str(tmp_path), "AWS_LAMBDA_RUNTIME_API": api.address}
         command = [sys.executable, "-I", "-S", "-c", START, handler, *search]
         with subprocess.Popen(command, env=environment, cwd=build / name) as process:
             try:
