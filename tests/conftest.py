@@ -10,12 +10,14 @@ import pytest
 from gatehouse.database.connection import Database
 from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target
-from local.postgres import PostgresServer
+from local.moto_server import MotoServer
+from local.postgres import PostgresServer, free_port
 from tests.support import pgbouncer as pooler
 from tests.support.database import database_at
 from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, GatehouseDatabase, make_roles
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import create_database, database_name, drop_database, running_server
+from tests.support.queues import Queues
 
 DatabaseFactory = Callable[..., str]
 DatabaseOpener = Callable[..., Database]
@@ -84,3 +86,19 @@ def gatehouse_database(
     """A migrated database of this test's own."""
     address = fresh_database(template=migrated_template, owner=OWNER)
     return GatehouseDatabase(address, "127.0.0.1", postgres_server.port)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[MotoServer]:
+    """One moto server for the whole session; tests make queues of their own."""
+    server = MotoServer(free_port())
+    server.launch()
+    server.wait_until_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def queues(moto: MotoServer) -> Queues:
+    """Queues of this test's own: the one that rings for enrichment jobs, the inbox, and their dead letters."""
+    return Queues(moto.endpoint)

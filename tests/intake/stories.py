@@ -46,7 +46,7 @@ def delivery(said: Said, prefix: str) -> Delivery:
         type="test",
         occurred_at=at,
         livemode=False,
-        facts=(PaymentFact(objects=names, livemode=False, **said.words),),
+        facts=(PaymentFact(objects=names, **said.words),),
         reference=names[0].id,
     )
     return Delivery(ACCOUNT, event, json.dumps(said.words, default=str).encode(), ARRIVED)

@@ -44,7 +44,6 @@ class PaymentFact:
     currency: str | None = None  # ISO 4217, upper case
     fee_minor: int | None = None  # the gateway's fee; None: not known yet
     fee_currency: str | None = None
-    livemode: bool | None = None
     method: str | None = None  # card, bank_transfer, ...
     reference: str | None = None  # the merchant's own reference
     customer_ref: str | None = None  # the gateway's id of the customer

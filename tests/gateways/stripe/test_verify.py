@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SignatureRefused
 from gatehouse.gateways import Verified
 from gatehouse.gateways.stripe import verify
@@ -34,6 +36,10 @@ def header(body: bytes = BODY, secret: str = SECRET, at: datetime = NOW) -> str:
     return f"t={timestamp},v1={signature(body, secret, timestamp)}"
 
 
+def account(secrets: Sequence[str]) -> GatewayAccount:
+    return GatewayAccount("stripe", "default", "default", "both", tuple(secrets))
+
+
 def request(stripe_signature: str | None, body: bytes = BODY) -> HttpRequest:
     headers = {} if stripe_signature is None else {"stripe-signature": stripe_signature}
     return read_request({"headers": headers}, now=NOW)._replace(body=body)
@@ -41,7 +47,7 @@ def request(stripe_signature: str | None, body: bytes = BODY) -> HttpRequest:
 
 def refusal(stripe_signature: str | None, body: bytes = BODY, secrets: tuple[str, ...] = (SECRET,)) -> str:
     with pytest.raises(SignatureRefused) as refused:
-        verify(request(stripe_signature, body), secrets, now=NOW)
+        verify(request(stripe_signature, body), account(secrets), now=NOW)
     assert refused.value.http_status == 400
     assert not any(secret.strip() and secret in str(refused.value) for secret in secrets)
     return str(refused.value)
@@ -56,24 +62,24 @@ def vector_case(name: str) -> tuple[HttpRequest, str, datetime]:
 class TestVectors:
     def test_known_answer_of_stripe_dotnet(self) -> None:
         sent, secret, _ = vector_case("stripe-dotnet known answer")
-        assert verify(sent, [secret], now=datetime.fromtimestamp(1533204720, UTC)) == Verified(0)
+        assert verify(sent, account([secret]), now=datetime.fromtimestamp(1533204720, UTC)) == Verified(0)
         with pytest.raises(SignatureRefused, match="older than 300 seconds"):
-            verify(sent, [secret], now=datetime.fromtimestamp(1533205020, UTC))
+            verify(sent, account([secret]), now=datetime.fromtimestamp(1533205020, UTC))
 
     def test_the_whole_text_of_the_secret_is_the_key(self) -> None:
         sent, secret, at = vector_case("computed here: whole whsec_ text is the key")
-        assert verify(sent, [secret], now=at) == Verified(0)
+        assert verify(sent, account([secret]), now=at) == Verified(0)
 
     @pytest.mark.req("G11")
     @pytest.mark.parametrize("secret", ["whsec_old_example", "whsec_new_example"])
     def test_either_secret_is_good_while_one_is_rolled(self, secret: str) -> None:
         sent, _, at = vector_case("computed here: two v1 entries during a secret roll")
-        assert verify(sent, [secret], now=at) == Verified(0)
+        assert verify(sent, account([secret]), now=at) == Verified(0)
 
     def test_v0_is_never_accepted(self) -> None:
         sent, secret, at = vector_case("computed here: only v0 present")
         with pytest.raises(SignatureRefused, match="no v1"):
-            verify(sent, [secret], now=at)
+            verify(sent, account([secret]), now=at)
 
     def test_no_vector_is_left_out(self) -> None:
         assert len(VECTORS) == 4
@@ -82,28 +88,28 @@ class TestVectors:
 class TestGood:
     @pytest.mark.req("G11")
     def test_says_which_secret_matched(self) -> None:
-        assert verify(request(header()), ["whsec_new", SECRET], now=NOW) == Verified(1)
+        assert verify(request(header()), account(["whsec_new", SECRET]), now=NOW) == Verified(1)
 
     def test_the_body_is_bytes_and_need_not_be_text(self) -> None:
         body = b"\xff\x00\xfe"
-        assert verify(request(header(body), body), [SECRET], now=NOW) == Verified(0)
+        assert verify(request(header(body), body), account([SECRET]), now=NOW) == Verified(0)
 
     def test_header_names_have_no_case(self) -> None:
         sent = read_request({"headers": {"STRIPE-Signature": header()}, "body": BODY.decode()}, now=NOW)
-        assert verify(sent, [SECRET], now=NOW) == Verified(0)
+        assert verify(sent, account([SECRET]), now=NOW) == Verified(0)
 
     def test_as_old_as_is_tolerated(self) -> None:
         sent = request(header(at=NOW - timedelta(seconds=300)))
-        assert verify(sent, [SECRET], now=NOW) == Verified(0)
+        assert verify(sent, account([SECRET]), now=NOW) == Verified(0)
 
     def test_a_timestamp_ahead_of_our_clock(self) -> None:
-        assert verify(request(header(at=NOW + timedelta(hours=1))), [SECRET], now=NOW) == Verified(0)
+        assert verify(request(header(at=NOW + timedelta(hours=1))), account([SECRET]), now=NOW) == Verified(0)
 
     def test_unknown_schemes_beside_a_good_v1(self) -> None:
-        assert verify(request(f"v2=abc,{header()},v0=def,nonsense"), [SECRET], now=NOW) == Verified(0)
+        assert verify(request(f"v2=abc,{header()},v0=def,nonsense"), account([SECRET]), now=NOW) == Verified(0)
 
     def test_an_empty_secret_beside_a_good_one_is_passed_over(self) -> None:
-        assert verify(request(header()), ["", SECRET], now=NOW) == Verified(1)
+        assert verify(request(header()), account(["", SECRET]), now=NOW) == Verified(1)
 
 
 class TestWrong:
@@ -179,16 +185,16 @@ class TestWrong:
 )
 def test_nothing_but_a_refusal_comes_of_a_stranger(stripe_signature: str, body: bytes) -> None:
     with pytest.raises(SignatureRefused):
-        verify(request(stripe_signature, body), [SECRET], now=NOW)
+        verify(request(stripe_signature, body), account([SECRET]), now=NOW)
 
 
 @given(body=st.binary(max_size=500), secret=st.text(min_size=1, max_size=60).filter(str.strip), flipped=st.integers(0))
 def test_what_is_signed_verifies_and_any_changed_bit_does_not(body: bytes, secret: str, flipped: int) -> None:
     good = header(body, secret)
-    assert verify(request(good, body), [secret], now=NOW) == Verified(0)
+    assert verify(request(good, body), account([secret]), now=NOW) == Verified(0)
     if body:
         bit = flipped % (len(body) * 8)
         changed = bytearray(body)
         changed[bit // 8] ^= 1 << bit % 8
         with pytest.raises(SignatureRefused):
-            verify(request(good, bytes(changed)), [secret], now=NOW)
+            verify(request(good, bytes(changed)), account([secret]), now=NOW)

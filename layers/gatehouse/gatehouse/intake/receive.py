@@ -10,6 +10,7 @@ from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database, database
 from gatehouse.errors import ConnectionError, GatehouseError, RequestRefused, SignatureRefused, TimeoutError
 from gatehouse.facts import Event
+from gatehouse.gateways import Verified
 from gatehouse.http_request import HttpRequest, answer, read_request
 from gatehouse.intake.accounts import default_account
 from gatehouse.intake.inbox import Inbox, inbox
@@ -33,8 +34,8 @@ class Gateway(Protocol):
 
     NAME: str
 
-    def verify(self, request: HttpRequest, secrets: tuple[str, ...], *, now: datetime) -> Any:
-        """Return which secret signed the request, or raise SignatureRefused."""
+    def verify(self, request: HttpRequest, account: GatewayAccount, *, now: datetime) -> Verified:
+        """Return which of the account's secrets signed the request, or raise SignatureRefused."""
         ...
 
     def read_event(self, body: bytes) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _take(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str, A
     request = read_request(event, now=desk.now())
     log.add(api_request_id=request.request_id)
     account = desk.account(gateway.NAME)
-    verified = gateway.verify(request, account.signing_secrets, now=desk.now())
+    verified = gateway.verify(request, account, now=desk.now())
     if verified.secret_index > 0:
         metrics.count("OldSecretUsed", gateway=gateway.NAME)
     payload = gateway.read_event(request.body)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
 from gatehouse.errors import RequestRefused, SealBroken
 from gatehouse.gateways import gateway_named
+from gatehouse.intake import record as recording
 from gatehouse.intake.inbox import NotAnInboxMessage, opened_message
 from gatehouse.intake.receive import Desk, tell
-from gatehouse.intake.record import Delivery, record
+from gatehouse.intake.record import Delivery
 from gatehouse.jobs.batch import each_message
 from gatehouse.observability import log, metrics
 
@@ -15,8 +18,8 @@ from gatehouse.observability import log, metrics
 def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
     """Record each waiting request; one that can never be read goes to the dead-letter queue at once."""
 
-    def handle(record_: Any) -> None:
-        message = record_.body
+    def handle(record: SQSRecord) -> None:  # Powertools hands it over by this name
+        message = record.body
         try:
             waiting = opened_message(message, desk.keyring())
             gateway = gateway_named(waiting.account.gateway)
@@ -26,7 +29,7 @@ def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
             desk.inbox().give_up(message)
             return
         delivery = Delivery(waiting.account, translated, waiting.body, waiting.received_at)
-        recorded = record(desk.database(), delivery, desk.keyring())
+        recorded = recording.record(desk.database(), delivery, desk.keyring())
         metrics.count("EventsReplayed", gateway=gateway.NAME)
         tell(recorded, gateway.NAME)
         if recorded.jobs:

@@ -176,7 +176,6 @@ def _intent_fact(said: Said) -> PaymentFact:
     return PaymentFact(
         objects=tuple(dict.fromkeys(names)),
         status=status,
-        livemode=said.livemode,
         **_amounts(intent.get("amount"), intent.get("amount_received"), intent.get("currency"), completed=completed),
         method=_only_method(intent.get("payment_method_types")),
         failure_code=_text(failure.get("code")),
@@ -199,7 +198,6 @@ def _charge_fact(said: Said) -> PaymentFact:
     return PaymentFact(
         objects=(*names, ObjectName("payment_intent", intent_id)) if intent_id else tuple(names),
         status=status,
-        livemode=said.livemode,
         **_amounts(charge.get("amount"), captured if completed else None, charge.get("currency"), completed=completed),
         refunded_minor=_refunded(charge) if completed else None,
         method=_text(_mapping(charge.get("payment_method_details")).get("type")),

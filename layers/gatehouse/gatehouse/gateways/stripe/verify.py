@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SignatureRefused
 from gatehouse.gateways import Verified
 from gatehouse.http_request import HttpRequest
@@ -20,12 +21,12 @@ MOST_TIMESTAMP_DIGITS = 12
 
 
 def verify(
-    request: HttpRequest, secrets: Sequence[str], *, now: datetime, tolerance_seconds: int = TOLERANCE_SECONDS
+    request: HttpRequest, account: GatewayAccount, *, now: datetime, tolerance_seconds: int = TOLERANCE_SECONDS
 ) -> Verified:
-    """Return which secret signed the request; raise SignatureRefused when none did, or too long ago."""
+    """Return which of the account's secrets signed the request; raise SignatureRefused when none did, or too long ago."""
     timestamp, candidates = _parse(request.headers.get("stripe-signature", ""))
     signed = timestamp.encode() + b"." + request.body
-    secret_index = _matching(signed, candidates, secrets)
+    secret_index = _matching(signed, candidates, account.signing_secrets)
     # A timestamp ahead of our clock is accepted, as Stripe's own libraries do: only Stripe can have signed it, and
     # refusing it would lose every event while our clock is slow. Its replay is met by the event's id, not by time.
     if now.timestamp() - int(timestamp) > tolerance_seconds:
