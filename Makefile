@@ -30,6 +30,12 @@ send: .venv/.ready ## Sign a payload and send it to what `make run` started: EVE
 	@test -n "$(EVENT)" || { echo "gatehouse: which one? make send EVENT=events/stripe/payment_intent.succeeded.json" >&2; exit 2; }
 	@$(PYTHON) -m local.send "$(EVENT)" --gateway "$(GATEWAY)" --secret "$(SECRET)"
 
+.PHONY: stop-postgres start-postgres
+stop-postgres: .venv/.ready ## Let the Postgres of `make run` go away, as in an outage
+	@$(PYTHON) -m local.outage stop
+start-postgres: .venv/.ready ## Bring it back
+	@$(PYTHON) -m local.outage start
+
 .PHONY: test
 test: .venv/.ready ## Run every test (ARGS="-k name" picks some)
 	@$(PYTHON) -m pytest $(ARGS)
@@ -44,6 +50,7 @@ check: .venv/.ready ## Lint, types, template and its expansion, import rules, do
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -m mypy functions
 	@$(PYTHON) -m pytest tests/template tests/rules --ignore tests/template/test_build.py
 
 .PHONY: bench
