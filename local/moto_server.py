@@ -108,7 +108,8 @@ def write_messages(file: Path) -> None:
     queues: dict[str, list[dict[str, Any]]] = {}
     for name, queue in sqs_backends[ACCOUNT][REGION].queues.items():
         queues[name] = [{"body": each.body, "attributes": each.message_attributes} for each in queue._messages]
-    write_private(file, {name: messages for name, messages in queues.items() if messages})
+    if any(queues.values()):
+        write_private(file, queues)
 
 
 if __name__ == "__main__":

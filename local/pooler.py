@@ -11,7 +11,8 @@ from local.postgres import UNPRIVILEGED_USER, PostgresServer
 
 START_SECONDS = 10
 
-# Roles are looked up in the server, so a role that gets its password later works at once.
+# Roles are looked up in the server, so a role that gets its password later works at once. While Postgres is away
+# PgBouncer would let statements wait for two minutes (query_wait_timeout); nobody who waits is helped by that.
 CONFIGURATION = """\
 [databases]
 * = host=127.0.0.1 port={postgres_port}
@@ -29,6 +30,7 @@ pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 500
 server_login_retry = 1
+query_wait_timeout = 2
 """
 
 

@@ -27,6 +27,7 @@ from local import kept_messages, local_database, pooler, stack_file
 from local.gateway_accounts import GatewayAccount, gateway_accounts
 from local.gateway_apis import GatewayApi
 from local.http_front import HttpFront
+from local.import_check import check_imports
 from local.kept_secrets import KeptPorts, KeptSecrets, is_free
 from local.lambda_runtime import LambdaFunction
 from local.moto_server import MotoServer
@@ -124,6 +125,7 @@ class Supervisor:
         stack, apis = self._read_template(self._put_secrets(pooled_port))
         if waited := kept_messages.give_back(folder, stack.queues, self._sqs):
             self.terminal.say(f"  {waited} messages of the last run are back in their queues")
+        check_imports(stack.functions.values(), self.terminal.function_broken)
         functions = self._functions(stack, apis)
         self._start_pollers(stack, functions)
         self._start_schedules(stack, functions)
@@ -238,13 +240,14 @@ class Supervisor:
         return functions
 
     def _start_pollers(self, stack: Stack, functions: Mapping[str, ObservedFunction]) -> None:
+        logical_ids = {url: logical_id for logical_id, url in stack.queues.items()}
         for mapping in stack.mappings:
             function = functions[mapping.function_id]
             poller = QueuePoller(
                 mapping,
                 function,
                 lambda: self._aws_client("sqs"),
-                on_batch=partial(self.terminal.batch, function.short_name),
+                on_batch=partial(self.terminal.batch, function.short_name, logical_ids[mapping.queue_url]),
             )
             self._started.callback(poller.stop)
             poller.start()
@@ -318,7 +321,7 @@ class Supervisor:
         deadline = time.monotonic() + DRAIN_SECONDS
         while waiting := self._messages_in(queue_url):
             if time.monotonic() > deadline:
-                self.terminal.say(f"  {waiting} requests wait in the inbox; the next run brings them into Postgres")
+                self.terminal.say(f"  still in the inbox: {waiting}; the next run brings it into Postgres")
                 return
             time.sleep(0.1)
 

@@ -30,10 +30,10 @@ class Terminal:
         """Write the line of one HTTP request."""
         self._event(str(status), route, function, milliseconds)
 
-    def batch(self, function: str, outcome: BatchOutcome) -> None:
+    def batch(self, function: str, queue: str, outcome: BatchOutcome) -> None:
         """Write the line of one batch of messages."""
-        what = f"{outcome.mapping.queue_name} {outcome.done} of {outcome.messages} done"
         status = "ok" if outcome.failure is None else "failed"
+        what = f"{queue}: {outcome.done} of {outcome.messages} done"
         self._event(status, what, function, outcome.milliseconds, outcome.failure or "")
 
     def scheduled(self, function: str, schedule: Schedule, outcome: Outcome | Exception) -> None:
@@ -46,6 +46,10 @@ class Terminal:
     def function_failed(self, function: str, invocation: Invocation) -> None:
         """Write why a function failed: it raised, could not be imported, crashed, or ran out of time."""
         self._event("error", f"{invocation.error_type}: {invocation.error_message}", function, invocation.milliseconds)
+
+    def function_broken(self, handler: str, reason: str) -> None:
+        """Write that a function cannot be imported, before anybody has asked for it."""
+        self._event("error", f"cannot be imported: {reason}", handler.partition(".")[0], 0)
 
     def function_line(self, function: str, line: str) -> None:
         """Write a line that a function wrote, in verbose mode."""

@@ -1,0 +1,44 @@
+"""What the project's own template does when it runs: the stack that end-to-end tests use."""
+
+import json
+import re
+
+import httpx
+import pytest
+
+from local.demonstration import demonstrate
+from local.gateway_accounts import EVENTS
+from tests.support.stack import RunningStack, wait_until
+
+SAMPLE = EVENTS / "stripe" / "payment_intent.succeeded.json"
+
+
+@pytest.mark.req("G1", "G8", "O2")
+def test_an_event_is_taken_once_and_refused_with_another_secret(running_stack: RunningStack) -> None:
+    event = SAMPLE.read_bytes().replace(b"evt_", b"evt_once")
+    answers = [running_stack.send("stripe", event) for _ in range(2)]
+    assert [(status, json.loads(words)["status"]) for status, words in answers] == [
+        (200, "applied"),
+        (200, "duplicate"),
+    ]
+    assert running_stack.send("stripe", event, secret="bad")[0] == 400
+
+
+@pytest.mark.req("G17", "O2")
+def test_the_demonstration_shows_what_the_event_became(running_stack: RunningStack) -> None:
+    supervisor = running_stack.supervisor
+    demonstrate(supervisor.accounts, running_stack.facts, supervisor.terminal)
+    line = next(line for line in reversed(running_stack.lines) if "payment_intent.succeeded" in line)
+    assert re.search(r"stripe .* 200 \w+ .* event applied: payment \d+ completed, 46\.20 EUR, fee 1\.64 EUR", line)
+
+
+@pytest.mark.req("P12")
+def test_health_follows_postgres_away_and_back(running_stack: RunningStack) -> None:
+    address = running_stack.facts["api_url"] + "/api/health/database"
+    assert httpx.get(address, timeout=20).status_code == 200
+    running_stack.stop_postgres()
+    try:
+        assert httpx.get(address, timeout=20).status_code == 503
+    finally:
+        running_stack.start_postgres()
+    wait_until(lambda: httpx.get(address, timeout=20).status_code == 200)
