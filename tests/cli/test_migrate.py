@@ -111,6 +111,15 @@ def test_no_password_is_ever_shown(migrate: CommandLine) -> None:
     assert password not in said
 
 
+@pytest.mark.parametrize("address", ["nonsense", "postgresql://me:hush/hush@127.0.0.1:5432/db", "mysql://me:hush@h/db"])
+def test_an_address_that_is_none_is_told_without_quoting_it(migrate: CommandLine, address: str) -> None:
+    migrate.files.write(*ONE)
+    migrate.environment["POSTGRES_URL_NON_POOLING"] = address
+    said = migrate.run("status", code=1)
+    assert said.startswith("error: the database address ")
+    assert "hush" not in said
+
+
 def test_what_is_wrong_is_one_red_line_and_exit_code_one(migrate: CommandLine) -> None:
     file = migrate.files.write(*ONE)
     migrate.run("up")

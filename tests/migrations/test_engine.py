@@ -2,10 +2,11 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from gatehouse.errors import DatabaseError, MigrationFailed, MigrationRefused, RunnerBusy
+from gatehouse.errors import ConnectionError, DatabaseError, MigrationFailed, MigrationRefused, RunnerBusy
 from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target, open_reader
 from local.postgres import PostgresServer
@@ -14,6 +15,7 @@ from tests.migrations.conftest import EngineMaker, MigrationFolder, runner_lock_
 from tests.support import pgbouncer as pooler
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import database_name, run_sql
+from tests.support.tls import TlsProxy, new_authority
 
 pytestmark = pytest.mark.req("P13")
 
@@ -477,3 +479,22 @@ def test_the_pooled_host_of_neon_is_known_by_its_name(engine: EngineMaker, folde
         engine(address=pooled).status()
     assert "goes through a connection pooler" in str(refused.value)
     assert "hush" not in str(refused.value)
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_server_must_prove_who_it_is(
+    folder: MigrationFolder, postgres_server: PostgresServer, address: str, tmp_path: Path
+) -> None:
+    folder.write("0001_one", "create table one (id int);")
+    ours, strange = new_authority(tmp_path / "ours"), new_authority(tmp_path / "strange")
+    with TlsProxy(postgres_server.port, ours.server_context("localhost")) as front:
+        through = address.replace(f"127.0.0.1:{postgres_server.port}", f"localhost:{front.port}")
+
+        def trusting(root_file: Path) -> Engine:
+            return Engine(Target("primary", through, tls="verify", tls_root_file=str(root_file)), folder.path)
+
+        with pytest.raises(ConnectionError, match="unable to get local issuer certificate"):
+            trusting(strange.root_file).up()
+        assert trusting(ours.root_file).up() == ("0001_one",)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from gatehouse.database.connection import DirectSession, connect_direct
+from gatehouse.database.connection import DirectSession, connect_direct, parse_address
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import DatabaseError, MigrationRefused, RunnerBusy
 
@@ -57,8 +56,8 @@ class Target:
     @property
     def description(self) -> str:
         """Return which database this is, in words that hold no password."""
-        parts = urlsplit(self.address)
-        return f"{self.database}: {parts.path[1:]} on {parts.hostname}:{parts.port or 5432} as {parts.username}"
+        address = parse_address(self.address)
+        return f"{self.database}: {address.database} on {address.host}:{address.port} as {address.user}"
 
 
 def open_reader(target: Target) -> DirectSession:
@@ -123,7 +122,7 @@ def _open(target: Target, application: str, options: dict[str, str]) -> DirectSe
     a Postgres shows it back. Comparing process ids proves less: hosted Postgres puts a proxy before the direct
     address too, one that keeps sessions apart and only invents its own ids.
     """
-    if "-pooler." in (urlsplit(target.address).hostname or ""):
+    if "-pooler." in (parse_address(target.address).host):
         raise MigrationRefused(f"{target.description}: {POOLED}")
     probe = secrets.token_hex(8)
     try:
