@@ -37,6 +37,9 @@ POOLED = (
     " give the direct address (direct_url in the secret, or POSTGRES_URL_NON_POOLING)"
 )
 
+# How PgBouncer (and Neon's) and RDS Proxy refuse a startup option.
+POOLERS_REFUSE_OPTIONS = ("unsupported startup parameter", "command-line options")
+
 sql = load_statements(Path(__file__).with_name("runner.sql"))
 
 
@@ -135,7 +138,7 @@ def _open(target: Target, application: str, options: dict[str, str]) -> DirectSe
             tls_root_file=target.tls_root_file,
         )
     except DatabaseError as refused:
-        if "startup parameter" in str(refused) or refused.sqlstate == "0A000":
+        if any(words in str(refused) for words in POOLERS_REFUSE_OPTIONS):
             raise MigrationRefused(f"{target.description}: {POOLED}") from refused
         raise
     try:
