@@ -46,14 +46,10 @@ def test_our_modules_keep_the_rule(rule: ImportRule) -> None:
     ("rule", "name", "source", "complaint"), BROKEN, ids=lambda each: getattr(each, "__name__", "")
 )
 def test_the_rule_notices(rule: ImportRule, name: str, source: str, complaint: str) -> None:
-    found = rule([Module(name, source)])
+    others = [module for module in modules() if module.name != name]
+    found = rule([*others, Module(name, source)])
     assert any(complaint in each for each in found), found
 
 
 def test_every_rule_is_broken_once() -> None:
     assert {rule for rule, *_ in BROKEN} == set(IMPORT_RULES)
-
-
-def test_a_gateway_may_use_what_is_pure() -> None:
-    source = "import hmac\nfrom collections.abc import Sequence\nfrom gatehouse.facts import Event"
-    assert imports.verify_and_translate_are_pure([Module("gatehouse.gateways.stripe.verify", source)]) == []
