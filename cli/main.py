@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from cli import migrate, output
+from cli import events, migrate, output
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
+    "events": events.app,
     "migrate": migrate.app,
 }
 

@@ -4,10 +4,15 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 MISSING = "–"  # noqa: RUF001 - an en dash, as tables show what is not there
 
+WIDTH_WHERE_NOBODY_LOOKS = 10_000  # in a pipe or a log, lines are as long as they are
+
 _out = Console(highlight=False, soft_wrap=True)
+if not _out.is_terminal:
+    _out.width = WIDTH_WHERE_NOBODY_LOOKS
 _complaints = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
@@ -28,6 +33,6 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(MISSING if cell is None else str(cell) for cell in row))
-    # Where nobody looks (a pipe, a log) lines are as long as they are: half a name is of no use to a script.
-    _out.print(table, width=None if _out.is_terminal else max(_out.measure(table).maximum, 1), crop=False)
+        # As Text: a bracket in somebody's words is no markup.
+        table.add_row(*(Text(MISSING if cell is None else str(cell)) for cell in row))
+    _out.print(table, width=None if _out.is_terminal else _out.measure(table).maximum, crop=False)

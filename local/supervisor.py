@@ -122,7 +122,8 @@ class Supervisor:
         moto.wait_until_ready()
         self._sqs = self._aws_client("sqs")
 
-        stack, apis = self._read_template(self._put_secrets(pooled_port))
+        parameters = self._put_secrets(pooled_port)
+        stack, apis = self._read_template(parameters)
         if waited := kept_messages.give_back(folder, stack.queues, self._sqs):
             self.terminal.say(f"  {waited} messages of the last run are back in their queues")
         check_imports(stack.functions.values(), self.terminal.function_broken)
@@ -130,7 +131,10 @@ class Supervisor:
         self._start_pollers(stack, functions)
         self._start_schedules(stack, functions)
         self._start_front(stack, functions)
-        self.stack = self._description(stack, apis, pooled_port)
+        self.stack = {
+            **self._description(stack, apis, pooled_port),
+            "command_line": self._command_line_environment(parameters, stack),
+        }
         stack_file.write(folder, self.stack)
 
     def _take_lock(self) -> None:
@@ -158,12 +162,13 @@ class Supervisor:
             binaries=self.options.postgres_binaries,
         )
         stop_leftover(server.data)
+        self._complete = server.folder / "complete"  # there once the cluster was made and has started
         # Data of an earlier checkout in this place: its passwords went with its .local folder.
         is_foreign = self._kept.was_new and not server.data.is_relative_to(folder.resolve())
-        if self.options.fresh or is_foreign:
+        if self.options.fresh or is_foreign or not self._complete.exists():
             shutil.rmtree(server.data, ignore_errors=True)
             kept_messages.forget(folder)
-        elif self._kept.was_new and server.data.exists():
+        elif self._kept.was_new:
             raise StartRefused(f"{folder}/secrets.json is gone, and with it the keys to the data: FRESH=1 starts clean")
         return server
 
@@ -175,8 +180,9 @@ class Supervisor:
 
     def _start_postgres(self) -> None:
         self._server.port = self._ports.port("postgres")
-        self._started.callback(self._server.stop)
+        self._started.callback(self._end_postgres)
         self._server.start()
+        self._complete.touch()
         local_database.make_database(self._server, self._kept)
         for name in local_database.migrate(self._server, self._kept, self.options.migrations):
             self.terminal.say(f"  migrated {name}")
@@ -314,6 +320,29 @@ class Supervisor:
             },
         }
 
+    def _command_line_environment(self, parameters: Mapping[str, str], stack: Stack) -> dict[str, str]:
+        """Return the settings with which `gatehouse` commands talk to this stack, as ops do to a deployed one."""
+        secrets = {
+            f"{account.parameter_prefix.upper()}_SECRET_ARN": parameters[f"{account.parameter_prefix}SecretArn"]
+            for account in self.accounts
+        }
+        queues = {
+            f"{name.removesuffix('DeadLetterQueue').removesuffix('Queue').upper()}"
+            f"{'_DLQ_URL' if name.endswith('DeadLetterQueue') else '_QUEUE_URL'}": url
+            for name, url in stack.queues.items()
+        }
+        return {
+            "STAGE": "local",
+            "AWS_ENDPOINT_URL": self._moto.endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "DATABASE_TLS": "off",
+            "DATABASE_SECRET_ARN": parameters["OpsDatabaseSecretArn"],
+            "DATA_KEYS_SECRET_ARN": parameters["DataKeysSecretArn"],
+            **secrets,
+            **queues,
+        }
+
     # --- at the stop, and what several steps use ---
 
     def _drain(self, queue_url: str) -> None:
@@ -324,6 +353,15 @@ class Supervisor:
                 self.terminal.say(f"  still in the inbox: {waiting}; the next run brings it into Postgres")
                 return
             time.sleep(0.1)
+
+    def _end_postgres(self) -> None:
+        """Stop Postgres, also when it was interrupted in the middle of its start and does not know itself yet."""
+        for patience_seconds in (0.2, 0.5, 1.0):
+            try:
+                return self._server.stop()
+            except PostgresError:
+                time.sleep(patience_seconds)
+        return stop_leftover(self._server.data)
 
     def _messages_in(self, queue_url: str) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
