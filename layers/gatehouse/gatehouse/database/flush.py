@@ -230,7 +230,7 @@ Decoder = Callable[[bytes], Any]
 Columns = tuple[tuple[str, Decoder], ...]
 
 _integer = Struct("!i").unpack_from
-_message_head = Struct("!ci").unpack_from
+_message_head = Struct("!cI").unpack_from
 _column_type = Struct("!I").unpack_from
 
 
@@ -251,27 +251,41 @@ class _Answers:
 
     def read(self, statements: int | None) -> None:
         """Read until so many statements are done or one failed; with None, until ReadyForQuery."""
+        # What `next_message` does is written out here: a call per message costs 9 µs of the 75 that a flush takes.
+        buffer, position = self._buffer, self._position
         while self.status == b"":
-            code, start, end = self._next()
-            if code in b"12n":  # parsed, bound, no columns: by far the most frequent
+            if len(buffer) < position + 5:
+                buffer, position = self._fill(position, 5), 0
+            code, length = _message_head(buffer, position)
+            if len(buffer) <= position + length:
+                buffer, position = self._fill(position, length + 1), 0
+            start, position = position + 5, position + 1 + length
+            if code == b"1" or code == b"2":  # parsed, bound
                 continue
             if code == b"D":
-                self._rows.append(_read_row(self._buffer, start, self._columns))
+                self._rows.append(_read_row(buffer, start, self._columns))
             elif code == b"T":
-                self._columns = _read_columns(self._buffer[start:end])
-            elif code in b"CI":
-                self._finish_statement(self._buffer[start : end - 1].decode() if code == b"C" else "")
+                self._columns = _read_columns(buffer[start:position])
+            elif code == b"C":
+                self._finish_statement(buffer[start : position - 1].decode())
             elif code == b"Z":
-                self.status = self._buffer[start:end]
-            elif code == b"E":
-                # After a farewell (57P01) the hang-up follows: the first error is the one that says why.
-                self.error = self.error or _read_error(self._buffer[start:end])
-            elif code in b"GHW":
-                raise QueryError("COPY needs a conversation of its own, a flush cannot hold it")
-            elif code not in b"NSA":  # notice, parameter status, notification
-                raise ConnectionAbortedError(f"the server sent {code!r}, which is no answer to a flush")
+                self.status = buffer[start:position]
+            else:
+                self._read_rare(code, buffer[start:position])
             if statements is not None and (self.error or len(self.results) == statements):
-                return
+                break
+        self._position = position
+
+    def _read_rare(self, code: bytes, content: bytes) -> None:
+        if code == b"E":
+            # After a farewell (57P01) the hang-up follows: the first error is the one that says why.
+            self.error = self.error or _read_error(content)
+        elif code == b"I":  # the statement was empty
+            self._finish_statement("")
+        elif code in b"GHW":
+            raise QueryError("COPY needs a conversation of its own, a flush cannot hold it")
+        elif code not in b"nNSA":  # no columns; notice, parameter status, notification
+            raise ConnectionAbortedError(f"the server sent {code!r}, which is no answer to a flush")
 
     def is_read_up(self) -> bool:
         """Tell whether nothing was received beyond what was read."""
@@ -286,29 +300,15 @@ class _Answers:
 
     def next_message(self) -> tuple[bytes, bytes]:
         """Return the next message, whatever it is: its code and its content."""
-        code, start, end = self._next()
-        return code, self._buffer[start:end]
+        buffer = self._fill(self._position, 5)
+        code, length = _message_head(buffer)
+        buffer = self._fill(0, length + 1)
+        self._position = length + 1
+        return code, buffer[5 : length + 1]
 
-    def _next(self) -> tuple[bytes, int, int]:
-        """Return the next message: its code, and where its content starts and ends in the buffer."""
-        buffer = self._buffer
-        start = self._position + 5
-        if len(buffer) < start:
-            buffer = self._fill(5)
-            start = 5
-        code, length = _message_head(buffer, start - 5)
-        if length < 4:
-            raise ConnectionAbortedError(f"the server sent a message of length {length}")
-        end = start + length - 4
-        if len(buffer) < end:
-            self._fill(length + 1)
-            start, end = 5, length + 1
-        self._position = end
-        return code, start, end
-
-    def _fill(self, needed: int) -> bytes:
-        """Receive until the message that starts here has so many bytes, and drop what was read before it."""
-        chunks = [self._buffer[self._position :]]
+    def _fill(self, position: int, needed: int) -> bytes:
+        """Drop what lies before the position, receive until so many bytes follow it, and return them."""
+        chunks = [self._buffer[position:]]
         held = len(chunks[0])
         while held < needed:
             chunk = self._receive()
@@ -317,7 +317,6 @@ class _Answers:
             chunks.append(chunk)
             held += len(chunk)
         self._buffer = b"".join(chunks)
-        self._position = 0
         return self._buffer
 
 
