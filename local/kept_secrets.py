@@ -31,6 +31,11 @@ class KeptSecrets:
         """Return a key of 32 random bytes in base64."""
         return self._kept(name, lambda: base64.b64encode(secrets.token_bytes(32)).decode())
 
+    def forget(self) -> None:
+        """Remove the file with all that was invented."""
+        self._file.unlink(missing_ok=True)
+        self._values.clear()
+
     def _kept(self, name: str, make: Callable[[], str]) -> str:
         if name not in self._values:
             self._values[name] = make()

@@ -169,6 +169,7 @@ class Supervisor:
             shutil.rmtree(server.data, ignore_errors=True)
             kept_messages.forget(folder)
         elif self._kept.was_new:
+            self._kept.forget()
             raise StartRefused(f"{folder}/secrets.json is gone, and with it the keys to the data: FRESH=1 starts clean")
         return server
 

@@ -37,11 +37,14 @@ class Terminal:
         self._event(status, what, function, outcome.milliseconds, outcome.failure or "")
 
     def scheduled(self, function: str, schedule: Schedule, outcome: Outcome | Exception) -> None:
-        """Write a line for a scheduled run; a good one only in verbose mode, as it comes every minute."""
+        """Write that a scheduled run could not begin; in verbose mode also each good run, as there is one a minute.
+
+        Why a run failed is told by `function_failed`.
+        """
         if isinstance(outcome, Exception):
-            self._event("failed", f"{schedule.expression}", function, 0, f"{type(outcome).__name__}: {outcome}")
-        elif self._verbose or outcome.failed:
-            self._event("failed" if outcome.failed else "ok", schedule.expression, function, 0)
+            self._event("failed", f"{schedule.expression}: {type(outcome).__name__}: {outcome}", function, 0)
+        elif self._verbose and not outcome.failed:
+            self._event("ok", schedule.expression, function, 0)
 
     def function_failed(self, function: str, invocation: Invocation) -> None:
         """Write why a function failed: it raised, could not be imported, crashed, or ran out of time."""
