@@ -55,17 +55,13 @@ class HttpReader:
         self._expects_continue = expects_continue
         self._buffer = b""
 
-    @property
-    def has_begun(self) -> bool:
-        """Tell whether a part of the next request has arrived."""
-        return bool(self._buffer)
-
     def wait(self) -> bool:
         """Return when the next request begins to arrive; False when the other side has closed instead."""
-        while not self._buffer:
-            self._buffer = self._receive().lstrip(b"\r\n")  # some clients send a line break after a body
+        while not (buffer := self._buffer.lstrip(b"\r\n")):  # some clients send a line break after a body
+            self._buffer = self._receive()
             if not self._buffer:
                 return False
+        self._buffer = buffer
         return True
 
     def read(self, on_head: Callable[[], None] = lambda: None) -> HttpMessage:

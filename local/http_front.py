@@ -131,6 +131,8 @@ class HttpFront:
     def stop(self) -> None:
         """Take no more requests, finish those that are under way, and return."""
         with self._lock:
+            if self._stopping:
+                return
             self._stopping = True
             idle = list(self._idle)
         self._listener.shutdown(socket.SHUT_RDWR)

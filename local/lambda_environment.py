@@ -111,8 +111,9 @@ class LambdaEnvironment:
 
     def freeze(self) -> None:
         """Stop the process and all that it started until the next invocation."""
-        self._is_frozen = True
-        self._signal(signal.SIGSTOP)
+        if not self._is_frozen:
+            self._is_frozen = True
+            self._signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Kill the process and all that it started, frozen or not; whoever waits for its answer sees it end."""

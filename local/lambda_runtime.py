@@ -118,6 +118,9 @@ class LambdaFunction:
             else:
                 environment = LambdaEnvironment(self.spec, self._variables, self._on_line)
             self._busy.add(environment)
+            if not self._waiting:
+                for _, left_over in self._idle:  # one may have been left running for a caller who took another
+                    left_over.freeze()
             return environment
 
     def _wait_for_turn(self) -> None:

@@ -99,7 +99,7 @@ class MotoCloudFormation:
         except ClientError as error:
             raise TemplateError(f"CloudFormation refuses the template: {error.response['Error']['Message']}") from error
         except BotoCoreError as error:
-            raise TemplateError(f"moto's CloudFormation fails on the template: {str(error).splitlines()[0]}") from error
+            raise TemplateError(f"moto's CloudFormation fails on the template ({type(error).__name__})") from error
         # moto's CloudFormation names queues at AWS's address whatever its own is.
         return {
             output["OutputKey"]: output["OutputValue"].replace(

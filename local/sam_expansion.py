@@ -34,6 +34,7 @@ def read_template(template: Path) -> dict[str, Any]:
         raise TemplateError(f"{template.name}: {_one_line(error)}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
         raise TemplateError(f"{template.name}: it has no Resources")
+    _refuse_keys_that_are_not_text(template.name, "the template", document)
     return document
 
 
@@ -104,6 +105,18 @@ def references(node: Any) -> Iterator[tuple[str, str]]:
                 yield from references(list(own.values()))
             case _:
                 yield from references(list(node.values()))
+
+
+def _refuse_keys_that_are_not_text(file: str, place: str, node: Any) -> None:
+    """Refuse what YAML takes for another thing than text, such as the names ON and YES."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                raise TemplateError(f"{file}: the key {key!r} of {place} is not text: quote it")
+            _refuse_keys_that_are_not_text(file, key if place == "the template" else f"{place}.{key}", value)
+    elif isinstance(node, list):
+        for item in node:
+            _refuse_keys_that_are_not_text(file, place, item)
 
 
 def _mark_local_code(document: dict[str, Any]) -> None:
