@@ -183,10 +183,11 @@ def test_a_second_one_says_where_the_first_is(greeter: Greeter) -> None:
     assert stack_file.read(greeter.stack.folder) == greeter.stack.facts
 
 
-def test_a_taken_port_is_one_clear_line(greeter: Greeter) -> None:
+def test_a_taken_port_is_one_clear_line(greeter: Greeter, options: RunOptions) -> None:
+    taken = greeter.stack.supervisor.options.port
     with pytest.raises(StartRefused) as refused:
-        Supervisor(own_options(port=greeter.stack.supervisor.options.port), Terminal()).start()
-    assert f"port {greeter.stack.supervisor.options.port} is taken" in str(refused.value)
+        Supervisor(replace(options, port=taken), Terminal()).start()
+    assert f"port {taken} is taken" in str(refused.value)
     assert "PORT=" in str(refused.value)
 
 
