@@ -40,12 +40,24 @@ class Queues:
                 bodies.append(message["Body"])
                 self._call("DeleteMessage", name, ReceiptHandle=message["ReceiptHandle"])
 
+    def receive(self, name: str, *, seconds: int = 0) -> dict[str, Any]:
+        """Receive one batch, and return it as Lambda hands it over."""
+        answer = self._call(
+            "ReceiveMessage", name, MaxNumberOfMessages=10, WaitTimeSeconds=seconds, AttributeNames=["All"]
+        )
+        messages = answer.get("Messages", [])
+        event = sqs_event(*(message["Body"] for message in messages))
+        for record, message in zip(event["Records"], messages, strict=True):
+            record |= {"receiptHandle": message["ReceiptHandle"], "attributes": message["Attributes"]}
+        return event
+
     def take_json(self, name: str, *, seconds: int = 0) -> list[Any]:
         """Receive and delete everything in a queue; return the bodies parsed."""
         return [json.loads(body) for body in self.take(name, seconds=seconds)]
 
     def _create(self, name: str) -> str:
-        url: str = self.sqs.call("CreateQueue", {"QueueName": name}, timeout_seconds=5)["QueueUrl"]
+        request = {"QueueName": name, "Attributes": {"VisibilityTimeout": "120"}}
+        url: str = self.sqs.call("CreateQueue", request, timeout_seconds=5)["QueueUrl"]
         return url
 
     def _call(self, action: str, name: str, **parameters: Any) -> dict[str, Any]:

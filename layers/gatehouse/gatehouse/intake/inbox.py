@@ -18,6 +18,8 @@ from gatehouse.settings import settings
 
 MOST_MESSAGE_BYTES = 1024 * 1024  # SQS's own limit since 2025
 SEND_SECONDS = 2.0
+FIRST_WAIT_SECONDS = 5
+LONGEST_WAIT_SECONDS = 120  # the queue's own visibility: 1,000 receives then are more than a day of outage
 
 
 class NotAnInboxMessage(GatehouseError):
@@ -51,6 +53,11 @@ class Inbox:
             self._bell.send(self._queue_url, message, timeout_seconds=SEND_SECONDS)
         except AwsError as error:
             raise ServiceUnavailable("neither the database nor the inbox queue can take the request") from error
+
+    def bring_back(self, receipt_handle: str, receives: int) -> None:
+        """Let a message that could not be recorded come back soon, and later each time it was tried in vain."""
+        wait = min(FIRST_WAIT_SECONDS << min(receives - 1, 10), LONGEST_WAIT_SECONDS)
+        self._bell.hide(self._queue_url, receipt_handle, wait, timeout_seconds=SEND_SECONDS)
 
     def give_up(self, message: str) -> None:
         """Put a message that can never be read into the dead-letter queue, where a person looks; raise AwsError."""

@@ -1,4 +1,4 @@
-"""Rings for jobs: the only sender of SQS messages.
+"""Rings for jobs: the only one who speaks to SQS.
 
 A message carries the id of a job and nothing else; the row in `jobs` is the truth. A lost bell is rung again by the
 sweeper, a doubled one finds nothing to claim. So ringing has a budget, and its failure is told but breaks nothing.
@@ -58,6 +58,11 @@ class Bell:
     def send(self, queue_url: str, body: str, *, timeout_seconds: float) -> None:
         """Send one message, or raise AwsError: for what exists nowhere else yet."""
         self._sqs.call("SendMessage", {"QueueUrl": queue_url, "MessageBody": body}, timeout_seconds=timeout_seconds)
+
+    def hide(self, queue_url: str, receipt_handle: str, seconds: int, *, timeout_seconds: float) -> None:
+        """Let a received message come back after so many seconds, or raise AwsError."""
+        request = {"QueueUrl": queue_url, "ReceiptHandle": receipt_handle, "VisibilityTimeout": seconds}
+        self._sqs.call("ChangeMessageVisibility", request, timeout_seconds=timeout_seconds)
 
     def _send_all(self, url: str, bodies: list[str], deadline: float) -> int:
         sent = 0

@@ -23,7 +23,7 @@ MOST_TIMESTAMP_DIGITS = 12
 def verify(
     request: HttpRequest, account: GatewayAccount, *, now: datetime, tolerance_seconds: int = TOLERANCE_SECONDS
 ) -> Verified:
-    """Return which of the account's secrets signed the request; raise SignatureRefused when none did, or too long ago."""
+    """Return which of the account's secrets signed; raise SignatureRefused when none did, or too long ago."""
     timestamp, candidates = _parse(request.headers.get("stripe-signature", ""))
     signed = timestamp.encode() + b"." + request.body
     secret_index = _matching(signed, candidates, account.signing_secrets)
