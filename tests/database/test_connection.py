@@ -215,6 +215,20 @@ def test_a_half_open_server_is_a_time_out_and_the_next_call_works(
         assert database.query("SELECT 1 AS one") == ONE
 
 
+@pytest.mark.req("P11", "G10")
+def test_a_pooler_whose_server_is_away_is_waited_for_once_and_then_left_alone(
+    address: str, stalling: StallingProxy, open_database: DatabaseOpener
+) -> None:
+    database = open_database(stalling.address(address), statement_milliseconds=100, away_seconds=60)
+    database.query("SELECT 1 AS warm")
+    stalling.stall(0)
+    with pytest.raises(TimeoutError, match="did not answer in time"):
+        database.query("SELECT 1")
+    stalling.release()
+    with pytest.raises(ConnectionError, match="left alone for a while"):
+        database.query("SELECT 1")
+
+
 @pytest.mark.req("P11")
 def test_a_server_that_accepts_and_says_nothing_is_given_the_connect_time(
     address: str, stalling: StallingProxy, open_database: DatabaseOpener

@@ -202,7 +202,7 @@ class Database:
         return Explained(bound.statement.text, float(spent.split()[2]), "\n".join(lines))
 
     def is_away(self) -> bool:
-        """Tell whether the last attempt to connect failed so lately that no new one is made."""
+        """Tell whether the database failed to answer so lately that it is not asked again."""
         return self._clock() < self._away_until
 
     def close(self) -> None:
@@ -232,6 +232,10 @@ class Database:
             reply = connection.exchange(bounds)
         except OSError as reason:
             error = self._noted(_broken(reason, name))
+            if isinstance(error, errors.TimeoutError):
+                # A pooler accepts connections while its server is away, and holds what we send. Waiting for that again
+                # and again would cost every request the whole budget of a flush.
+                self._leave_alone(error)
             raise error from None
         except (ValueError, LookupError, ArithmeticError, struct.error) as reason:
             error = errors.QueryError(f"{name}: the answer is unreadable ({type(reason).__name__})", statement=name)
@@ -270,12 +274,15 @@ class Database:
         try:
             connection = self._log_in()
         except errors.ConnectionError as error:
-            self._away_until = self._clock() + self._away_seconds
-            self._away_because = str(error)
+            self._leave_alone(error)
             raise self._noted(error) from None
         self._used_at = self._clock()
         self.statistics.connects += 1
         return connection
+
+    def _leave_alone(self, because: errors.DatabaseError) -> None:
+        self._away_until = self._clock() + self._away_seconds
+        self._away_because = str(because)
 
     def _log_in(self) -> "_Connection":
         address = self._fetch_address(renewed=False)
