@@ -76,6 +76,11 @@ class Settings:
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
 
+    paypal_certificate_host: str = text(
+        "Host and port of a stand-in for the sandbox's certificates, over plain HTTP; accepted only in the local stage."
+    )
+    paypal_certificate_root_file: str = text("PEM file of the root that signs the stand-in's certificates.")
+
     backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
     backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")
 
@@ -134,6 +139,16 @@ def load(environment: Mapping[str, str]) -> Settings:
     found = Settings(**values)
     if found.stage != "local" and found.database_tls == "off":
         wrong.append("DATABASE_TLS is 'off', which is accepted only where STAGE is local")
+    wrong += _wrong_stand_in(found)
     if wrong:
         raise SettingError("; ".join(wrong))
     return found
+
+
+def _wrong_stand_in(found: Settings) -> list[str]:
+    host, root_file = found.paypal_certificate_host, found.paypal_certificate_root_file
+    if bool(host) != bool(root_file):
+        return ["PAYPAL_CERTIFICATE_HOST and PAYPAL_CERTIFICATE_ROOT_FILE are needed together"]
+    if host and found.stage != "local":
+        return ["PAYPAL_CERTIFICATE_HOST is accepted only where STAGE is local"]
+    return []

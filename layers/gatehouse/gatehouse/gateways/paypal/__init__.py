@@ -1,0 +1,32 @@
+"""PayPal: https://developer.paypal.com/api/rest/webhooks."""
+
+from datetime import datetime
+
+from gatehouse.accounts import GatewayAccount
+from gatehouse.errors import SettingError
+from gatehouse.gateways import Verified
+from gatehouse.gateways.paypal.certificates import process_certificates
+from gatehouse.gateways.paypal.client import LIVE_URL, SANDBOX_URL, PaypalClient, kept_client
+from gatehouse.gateways.paypal.translate import HANDLED, NAME, read_event, translate
+from gatehouse.gateways.paypal.verify import Sender, verify_by_postback
+from gatehouse.gateways.paypal.verify import verify as verify_by_certificate
+from gatehouse.http_request import HttpRequest
+
+__all__ = ["HANDLED", "NAME", "read_event", "translate", "verify"]
+
+
+def verify(request: HttpRequest, account: GatewayAccount, *, now: datetime) -> Verified:
+    """Return which of the account's webhook ids PayPal signed for, by certificate or, where it says so, by postback."""
+    match account.more.get("verification", "certificate"):
+        case "certificate":
+            return verify_by_certificate(request, account, now=now, certificates=process_certificates())
+        case "postback":
+            return verify_by_postback(request, account, now=now, postback=lambda sender: _client(account, sender))
+    raise SettingError(f"the verification of paypal/{account.account} must be certificate or postback")
+
+
+def _client(account: GatewayAccount, sender: Sender) -> PaypalClient:
+    client_id, client_secret = account.more.get("client_id"), account.more.get("client_secret")
+    if not isinstance(client_id, str) or not isinstance(client_secret, str):
+        raise SettingError(f"paypal/{account.account} needs client_id and client_secret to verify by postback")
+    return kept_client(client_id, client_secret, LIVE_URL if sender.livemode else SANDBOX_URL)
