@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 WRONG_VALUES: tuple[Any, ...] = (
@@ -40,7 +41,7 @@ def _exchange_value(body: bytes, chance: random.Random) -> bytes:
     payload = json.loads(body)
     for _ in range(chance.randint(1, 3)):
         holder, key = _place(payload, chance)
-        holder[key] = chance.choice(WRONG_VALUES)
+        holder[key] = deepcopy(chance.choice(WRONG_VALUES))  # the next exchange may land inside it
     return json.dumps(payload).encode()
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from gatehouse.errors import FactRefused, RequestRefused
+from gatehouse.facts import ObjectName
 from gatehouse.gateways.json_body import read_json_object
 from gatehouse.money import EXPONENTS, to_minor
 
@@ -34,6 +35,19 @@ def identifier(value: object) -> str | None:
 def identifier_or_number(value: object) -> str | None:
     """Return the id of an object as text, where some payloads write it as a number."""
     return identifier(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
+
+
+def object_names(*said: tuple[str, object]) -> tuple[ObjectName, ...]:
+    """Return the names of one money, of each kind that has an id; raise FactRefused when none has."""
+    names = tuple(ObjectName(kind, found) for kind, value in said if (found := identifier_or_number(value)))
+    if not names:
+        raise FactRefused("the object has no id")
+    return names
+
+
+def livemode_of_domain(value: object) -> bool | None:
+    """Return whether a `domain` of Paystack's or SaySwitch's means real money; None when it does not say."""
+    return {"live": True, "test": False}.get(value) if isinstance(value, str) else None
 
 
 def currency_code(value: object) -> str | None:

@@ -1,0 +1,205 @@
+"""Every handled event becomes the reviewed fact, and never more than a hint; what is odd about MX Merchant."""
+
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+
+from gatehouse.errors import RequestRefused
+from gatehouse.facts import LADDER, Event, ObjectName, PaymentFact, PaymentStatus
+from gatehouse.gateways.mx_merchant import HANDLED, read_event, translate
+from gatehouse.gateways.mx_merchant.translate import date_in_utc
+from tests.support.gateway_samples import as_json, expected, ignored_samples, samples
+
+SAMPLES = samples("mx_merchant")
+IGNORED = ignored_samples("mx_merchant")
+EXPECTED = expected("mx_merchant")
+
+pytestmark = pytest.mark.req("G5", "G7")
+
+
+def event_of(body: bytes) -> Event:
+    return translate(read_event(body), "default")
+
+
+def told(sample: str, **changes: object) -> Event:
+    """Translate a sample that has been changed; a field set to ... is dropped."""
+    payload = json.loads((SAMPLES | IGNORED)[sample].read_bytes()) | changes
+    return event_of(json.dumps({key: value for key, value in payload.items() if value is not ...}).encode())
+
+
+def fact(event: Event) -> PaymentFact:
+    (only,) = event.facts
+    return only
+
+
+class TestSamples:
+    @pytest.mark.parametrize("sample", sorted(SAMPLES))
+    def test_becomes_what_was_reviewed(self, sample: str) -> None:
+        assert as_json(event_of(SAMPLES[sample].read_bytes())) == EXPECTED[sample]
+
+    def test_each_handled_name_has_one(self) -> None:
+        assert set(HANDLED) == {name.partition("__")[0] for name in SAMPLES}
+
+    def test_each_is_named_after_its_event(self) -> None:
+        assert {name: event_of(path.read_bytes()).type for name, path in (SAMPLES | IGNORED).items()} == {
+            name: name.partition("__")[0] for name in SAMPLES | IGNORED
+        }
+
+    def test_each_has_an_expectation_and_none_is_left_over(self) -> None:
+        assert set(EXPECTED) == set(SAMPLES)
+
+    def test_all_are_different_events(self) -> None:
+        paths = (SAMPLES | IGNORED).values()
+        assert len({event_of(path.read_bytes()).event_id for path in paths}) == len(paths)
+
+
+class TestReadEvent:
+    @pytest.mark.parametrize("event_type", [..., None, "", 11, [], "x" * 256])
+    def test_without_a_type_is_no_event(self, event_type: object) -> None:
+        with pytest.raises(RequestRefused) as refused:
+            told("PaymentSuccess", eventType=event_type)
+        assert (refused.value.code, refused.value.http_status) == ("NOT_AN_EVENT", 400)
+
+
+@pytest.mark.req("G8")
+class TestIdentity:
+    def test_is_type_merchant_and_id(self) -> None:
+        assert told("PaymentSuccess").event_id == "PaymentSuccess/418355562/22343388"
+        assert told("PaymentSuccess", id=22343388, merchantId=418355562).event_id == "PaymentSuccess/418355562/22343388"
+
+    def test_of_a_dispute_that_comes_again_is_its_body(self) -> None:
+        body = b'{"eventType":"Chargeback","merchantId":"418355562","id":"1"}'
+        assert event_of(body).event_id == f"sha256/{sha256(body).hexdigest()}"
+
+    @pytest.mark.parametrize("changes", [{"id": None}, {"id": ...}, {"merchantId": {}}])
+    def test_of_one_without_them_is_its_body(self, changes: dict[str, object]) -> None:
+        assert told("PaymentSuccess", **changes).event_id.startswith("sha256/")
+
+
+class TestHint:
+    @pytest.mark.parametrize("sample", sorted(SAMPLES))
+    @pytest.mark.parametrize("code", ["0", 0, "61", None, ...])
+    def test_no_event_completes_or_fails_a_payment(self, sample: str, code: object) -> None:
+        hint = fact(told(sample, responseCode=code))
+        assert hint.status is not None
+        assert LADDER.index(hint.status) <= LADDER.index(PaymentStatus.PROCESSING)
+        assert (hint.received_minor, hint.completed_at) == (None, None)
+
+    def test_a_failure_that_is_not_proved_says_why(self) -> None:
+        failed = fact(told("PaymentFail"))
+        assert (failed.failure_code, failed.failure_message) == ("61", "Exceeds withdrawal amount limit.")
+        assert fact(told("PaymentFail", responseCode=61)).failure_code == "61"
+
+    def test_a_success_says_no_failure(self) -> None:
+        said = fact(told("PaymentSuccess"))
+        assert (said.failure_code, said.failure_message) == (None, None)
+
+    @pytest.mark.req("G15")
+    def test_the_account_alone_knows_whether_money_is_real(self) -> None:
+        assert told("PaymentSuccess").livemode is None
+
+
+class TestPayment:
+    @pytest.mark.parametrize("said", ["22343388", 22343388])
+    def test_id_is_a_number_or_a_text(self, said: object) -> None:
+        assert fact(told("PaymentSuccess", id=said)).objects == (ObjectName("payment", "22343388"),)
+
+    @pytest.mark.parametrize("said", [None, "", [], True, ...])
+    def test_without_an_id_it_is_refused_and_kept(self, said: object) -> None:
+        event = told("PaymentSuccess", id=said)
+        assert (event.facts, event.refused_because) == ((), "the object has no id")
+
+    @pytest.mark.parametrize(
+        ("amount", "minor"),
+        [
+            ("11.11", 1111),
+            (4539.6, 453960),
+            (205, 20500),
+            ("0", 0),
+            ("-10.00", None),
+            ("11.111", None),
+            ("1,111.00", None),
+            ("$11.11", None),
+            (None, None),
+            (True, None),
+            (..., None),
+        ],
+    )
+    def test_amounts_are_dollars(self, amount: object, minor: int | None) -> None:
+        said = fact(told("PaymentSuccess", totalAmount=amount))
+        assert (said.amount_minor, said.currency) == (minor, None if minor is None else "USD")
+
+    def test_money_that_goes_back_is_no_payment(self) -> None:
+        event = told("PaymentSuccess", transactionTypeName="Return", totalAmount="-10.00")
+        assert (event.facts, event.ignored_because) == ((), "not a payment event: PaymentSuccess of a Return")
+
+    @pytest.mark.parametrize(("said", "method"), [("Card", "card"), ("ACH", "ach"), (None, None), (7, None)])
+    def test_method(self, said: object, method: str | None) -> None:
+        assert fact(told("PaymentSuccess", paymentType=said)).method == method
+
+    @pytest.mark.parametrize(("said", "kept"), [(None, None), ([], None), ({"app": "nexai"}, {"app": "nexai"})])
+    def test_the_merchants_own_fields(self, said: object, kept: object) -> None:
+        assert fact(told("PaymentSuccess", customFields=said)).metadata == kept
+
+
+class TestDates:
+    @pytest.mark.parametrize(
+        ("said", "expected_time"),
+        [
+            ("Aug 9 2018 6:21PM", datetime(2018, 8, 9, 18, 21, tzinfo=UTC)),
+            ("Aug  9 2018  6:21PM", datetime(2018, 8, 9, 18, 21, tzinfo=UTC)),  # as SQL Server pads it
+            ("Aug 19 2018 6:21AM", datetime(2018, 8, 19, 6, 21, tzinfo=UTC)),
+            ("Jan 1 2026 12:00AM", datetime(2026, 1, 1, 0, 0, tzinfo=UTC)),
+            ("Dec 31 2026 12:59PM", datetime(2026, 12, 31, 12, 59, tzinfo=UTC)),
+            ("Feb 29 2024 1:05AM", datetime(2024, 2, 29, 1, 5, tzinfo=UTC)),
+        ],
+    )
+    def test_as_mx_merchant_writes_them(self, said: str, expected_time: datetime) -> None:
+        assert date_in_utc(said) == expected_time
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            *(
+                "Feb 30 2018 6:21PM",
+                "Aug 9 2018 13:21PM",
+                "Aug 9 2018 0:21AM",
+                "Aug 9 2018 6:61PM",
+                "Aug 9 0000 6:21PM",
+            ),
+            *(
+                "Abc 9 2018 6:21PM",
+                "aug 9 2018 6:21PM",
+                "Aug 9 2018 6:21",
+                "Aug 9 2018 6:21PM\n",
+                "",
+                "Aug",
+                None,
+                7,
+                [],
+            ),
+            "Aug \u0669 2018 6:21PM",
+        ],
+    )
+    def test_anything_else_says_nothing(self, said: object) -> None:
+        assert date_in_utc(said) is None
+        assert told("PaymentSuccess", transactionDate=said).occurred_at is None
+
+
+class TestIgnored:
+    @pytest.mark.parametrize(
+        ("event_type", "reason"),
+        [
+            ("RefundCreated", "not a payment event: RefundCreated"),
+            ("Chargeback", "not a payment event: Chargeback"),
+            ("Deposit", "not a payment event: Deposit"),
+            ("ExpiredCard", "event type not handled: ExpiredCard"),
+            ("invoice.paid", "event type not handled: invoice.paid"),
+        ],
+    )
+    def test_by_name(self, event_type: str, reason: str) -> None:
+        event = told("RefundCreated", eventType=event_type)
+        assert (event.facts, event.needs, event.ignored_because) == ((), (), reason)
+        assert event.reference == "22343393"
