@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from gatehouse.errors import FactRefused, RequestRefused
 from gatehouse.facts import Event, Need, ObjectName, PaymentFact, PaymentStatus
+from gatehouse.gateways.fields import MOST_ID_CHARACTERS, currency_code, identifier, mapping, text
 from gatehouse.gateways.json_body import read_json_object
 from gatehouse.money import EXPONENTS, MOST_MINOR
 
@@ -38,8 +39,6 @@ HANDLED = {
     "charge.updated": None,
 }
 
-MOST_CHARACTERS = 500  # of a text that is kept in a column
-MOST_ID_CHARACTERS = 255
 MOST_TIME = 253_402_300_799  # the last second of the year 9999
 
 # Keys of `metadata` that shops use for the number of their own order; anything else may mean anything.
@@ -96,11 +95,11 @@ def read_event(body: bytes) -> dict[str, Any]:
     if kind != "event":
         raise _no_event('its "object" is not "event"')
     for name in ("id", "type"):
-        if not _id(payload.get(name)):
+        if not identifier(payload.get(name)):
             raise _no_event(f'its "{name}" is not a text of 1 to {MOST_ID_CHARACTERS} characters')
     if not _is_time(payload.get("created")):
         raise _no_event('its "created" is not a time')
-    if not isinstance(_mapping(payload.get("data")).get("object"), dict):
+    if not isinstance(mapping(payload.get("data")).get("object"), dict):
         raise _no_event('its "data" has no "object"')
     return payload
 
@@ -129,7 +128,7 @@ def translate(payload: dict[str, Any], account: str) -> Event:
         livemode=said.livemode,
         facts=facts,
         needs=tuple(need for fact in facts for need in _needs(fact, account)),
-        reference=_id(said.object.get("id")),
+        reference=identifier(said.object.get("id")),
         ignored_because=ignored_because,
         refused_because=refused_because,
     )
@@ -141,7 +140,7 @@ def iso_minor(amount: object, currency: object) -> int:
     https://docs.stripe.com/currencies: ISK and UGX are written with two decimals that they do not have, and MGA
     without the two that it has.
     """
-    code = _currency(currency)
+    code = currency_code(currency)
     if code is None:
         raise FactRefused("the currency is missing or unknown")
     if not isinstance(amount, int) or isinstance(amount, bool) or not 0 <= amount <= MOST_MINOR:
@@ -161,12 +160,12 @@ def _stripe_exponent(code: str) -> int:
 
 def _intent_fact(said: Said) -> PaymentFact:
     intent = said.object
-    status = INTENT_STATUSES.get(_text(intent.get("status")) or "", HANDLED[said.type])
+    status = INTENT_STATUSES.get(text(intent.get("status")) or "", HANDLED[said.type])
     if said.type == "payment_intent.payment_failed" and status is PaymentStatus.PENDING:
         status = PaymentStatus.FAILED  # the intent itself is back at requires_payment_method, open for another try
     completed = status is PaymentStatus.COMPLETED
-    failure = _mapping(intent.get("last_payment_error")) if status is PaymentStatus.FAILED else {}
-    charges = _mapping(intent.get("charges")).get("data")  # before 2022-11-15
+    failure = mapping(intent.get("last_payment_error")) if status is PaymentStatus.FAILED else {}
+    charges = mapping(intent.get("charges")).get("data")  # before 2022-11-15
     names = [ObjectName("payment_intent", _required_id(intent))]
     names += [
         ObjectName("charge", charge_id)
@@ -178,9 +177,9 @@ def _intent_fact(said: Said) -> PaymentFact:
         status=status,
         **_amounts(intent.get("amount"), intent.get("amount_received"), intent.get("currency"), completed=completed),
         method=_only_method(intent.get("payment_method_types")),
-        failure_code=_text(failure.get("code")),
+        failure_code=text(failure.get("code")),
         failure_message=_failure_message(failure.get("message"), failure.get("decline_code")),
-        status_reason=_text(intent.get("cancellation_reason")) if status is PaymentStatus.CANCELLED else None,
+        status_reason=text(intent.get("cancellation_reason")) if status is PaymentStatus.CANCELLED else None,
         completed_at=said.occurred_at if completed else None,
         **_merchants_own(intent),
     )
@@ -200,9 +199,9 @@ def _charge_fact(said: Said) -> PaymentFact:
         status=status,
         **_amounts(charge.get("amount"), captured if completed else None, charge.get("currency"), completed=completed),
         refunded_minor=_refunded(charge) if completed else None,
-        method=_text(_mapping(charge.get("payment_method_details")).get("type")),
-        failure_code=_text(charge.get("failure_code")) if failed else None,
-        failure_message=_failure_message(charge.get("failure_message"), _mapping(charge.get("outcome")).get("reason"))
+        method=text(mapping(charge.get("payment_method_details")).get("type")),
+        failure_code=text(charge.get("failure_code")) if failed else None,
+        failure_message=_failure_message(charge.get("failure_message"), mapping(charge.get("outcome")).get("reason"))
         if failed
         else None,
         status_reason=status_reason,
@@ -245,7 +244,7 @@ def _amounts(asked: object, came_in: object, currency: object, *, completed: boo
     return {
         "amount_minor": count(asked, currency),
         "received_minor": count(came_in, currency),
-        "currency": _currency(currency),
+        "currency": currency_code(currency),
     }
 
 
@@ -265,8 +264,8 @@ def _refunded(charge: Mapping[str, Any]) -> int | None:
 
 def _merchants_own(stripe_object: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the merchant said with the payment: metadata, its own reference, the customer."""
-    metadata = {key: text for key, text in _mapping(stripe_object.get("metadata")).items() if isinstance(text, str)}
-    references = (_text(metadata.get(key)) for key in REFERENCE_KEYS)
+    metadata = {key: said for key, said in mapping(stripe_object.get("metadata")).items() if isinstance(said, str)}
+    references = (text(metadata.get(key)) for key in REFERENCE_KEYS)
     return {
         # A charge without metadata says nothing against that of its PaymentIntent.
         "metadata": metadata or None,
@@ -289,35 +288,18 @@ def _no_event(reason: str) -> RequestRefused:
 
 
 def _required_id(stripe_object: Mapping[str, Any]) -> str:
-    if (found := _id(stripe_object.get("id"))) is None:
+    if (found := identifier(stripe_object.get("id"))) is None:
         raise FactRefused("the object has no id")
     return found
 
 
 def _id_of(reference: object) -> str | None:
     """Return the id of an object that is given by its id, or whole ("expanded")."""
-    return _id(reference.get("id")) if isinstance(reference, dict) else _id(reference)
-
-
-def _id(value: object) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= MOST_ID_CHARACTERS else None
-
-
-def _text(value: object) -> str | None:
-    return value[:MOST_CHARACTERS] if isinstance(value, str) and value else None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return identifier(reference.get("id")) if isinstance(reference, dict) else identifier(reference)
 
 
 def _is_time(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TIME
-
-
-def _currency(value: object) -> str | None:
-    code = value.upper() if isinstance(value, str) else ""
-    return code if code in EXPONENTS else None
 
 
 def _minor_or_none(amount: object, currency: object) -> int | None:
@@ -329,12 +311,12 @@ def _minor_or_none(amount: object, currency: object) -> int | None:
 
 def _only_method(types: object) -> str | None:
     """Return the payment method when the PaymentIntent leaves no choice; otherwise its charge will say."""
-    return _text(types[0]) if isinstance(types, list) and len(types) == 1 else None
+    return text(types[0]) if isinstance(types, list) and len(types) == 1 else None
 
 
 def _failure_message(message: object, decline_code: object) -> str | None:
     """Return the message with the bank's own reason, which is finer than `failure_code`."""
-    sentence, reason = _text(message), _text(decline_code)
+    sentence, reason = text(message), text(decline_code)
     if sentence and reason:
         return f"{sentence} ({reason})"
     return sentence or reason

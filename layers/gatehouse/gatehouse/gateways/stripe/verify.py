@@ -7,13 +7,12 @@ rolled there is one v1 for each. v0 is a decoy of test mode; accepting any schem
 https://docs.stripe.com/webhooks#verify-manually
 """
 
-import hmac
-from collections.abc import Sequence
 from datetime import datetime
 
 from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SignatureRefused
 from gatehouse.gateways import Verified
+from gatehouse.gateways.hmac_hex import signer
 from gatehouse.http_request import HttpRequest
 
 TOLERANCE_SECONDS = 300
@@ -26,7 +25,7 @@ def verify(
     """Return which of the account's secrets signed; raise SignatureRefused when none did, or too long ago."""
     timestamp, candidates = _parse(request.headers.get("stripe-signature", ""))
     signed = timestamp.encode() + b"." + request.body
-    secret_index = _matching(signed, candidates, account.signing_secrets)
+    secret_index = signer(signed, candidates, account.signing_secrets, "sha256")
     # A timestamp ahead of our clock is accepted, as Stripe's own libraries do: only Stripe can have signed it, and
     # refusing it would lose every event while our clock is slow. Its replay is met by the event's id, not by time.
     if now.timestamp() - int(timestamp) > tolerance_seconds:
@@ -52,19 +51,3 @@ def _parse(header: str) -> tuple[str, list[bytes]]:
 
 def _is_timestamp(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MOST_TIMESTAMP_DIGITS
-
-
-def _matching(signed: bytes, candidates: list[bytes], secrets: Sequence[str]) -> int:
-    """Return the index of the first secret that made one of the signatures, after comparing every pair."""
-    found: list[int] = []
-    usable = [(index, secret) for index, secret in enumerate(secrets) if secret.strip()]
-    if not usable:  # anybody can sign with an empty key
-        raise SignatureRefused("no signing secret is configured for this endpoint")
-    for index, secret in usable:
-        expected = hmac.digest(secret.encode(), signed, "sha256").hex().encode()
-        for candidate in candidates:
-            if hmac.compare_digest(expected, candidate):
-                found.append(index)
-    if not found:
-        raise SignatureRefused("no signature matches: another secret, or the body was changed on its way")
-    return found[0]
