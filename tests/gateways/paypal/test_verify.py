@@ -307,7 +307,7 @@ class TestCertificateUrl:
             sent = request_of(headers(url=f"{other}/v1/notifications/certs/CERT-1"), BODY)
             with pytest.raises(SignatureRefused, match="does not lead"):
                 verify(sent, account("test"), now=SENT_AT, certificates=source)
-        with pytest.raises(SignatureRefused, match="a test event at a live account"):
+        with pytest.raises(SignatureRefused, match="it is of sandbox PayPal, and this is a live account"):
             verify(request_of(headers(url=url), BODY), account("live"), now=SENT_AT, certificates=source)
 
 
@@ -322,10 +322,10 @@ class TestModes:
 
     def test_the_sandbox_at_a_live_account(self) -> None:
         said = headers(url=SANDBOX_URL)
-        assert "a test event at a live account" in refused_unasked(said, account("live"))
+        assert "it is of sandbox PayPal, and this is a live account" in refused_unasked(said, account("live"))
 
     def test_live_money_at_a_test_account(self) -> None:
-        assert "a live event at a test account" in refusal(headers(), of=account("test"))
+        assert "it is of live PayPal, and this is a test account" in refusal(headers(), of=account("test"))
 
     @pytest.mark.parametrize("mode", ["test", "both"])
     @pytest.mark.parametrize("webhook_ids", [(), (WEBHOOK_ID,), ("ANOTHER", SIMULATOR_WEBHOOK_ID)])

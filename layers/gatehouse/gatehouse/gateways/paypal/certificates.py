@@ -66,7 +66,7 @@ class MessageCertificate:
             return f"its key has {self._key.key_size} bits"
         if self._leads_to_a_root(name, at) or (not self._chain_required and self._is_by_a_known_issuer()):
             return None
-        return "its chain leads to no root that we trust, and its issuer is none that we know"
+        return f"it leads to no root that we trust; issued by {self._certificate.issuer.rfc4514_string()[:200]}"
 
     def has_signed(self, signature: bytes, message: bytes) -> bool:
         """Return whether its key made this signature."""

@@ -79,6 +79,9 @@ WITHOUT_DECIMALS = ("HUF", "JPY", "TWD")
 # The merchant's own words, v2 and v1; the first that says something is the reference.
 MERCHANTS_OWN = ("invoice_id", "custom_id", "invoice_number", "custom")
 
+# How the resources of different events name themselves.
+MAIN_IDS = ("id", "dispute_id", "payout_item_id")
+
 # What the last two parts of a link's path name: …/v2/checkout/orders/<id>. Links are read and never followed.
 KIND_IN_A_LINK = {
     "orders": "order",
@@ -139,7 +142,7 @@ def translate(payload: dict[str, Any], account: str) -> Event:  # noqa: ARG001 -
         occurred_at=said.occurred_at,
         livemode=said.livemode,
         facts=facts,
-        reference=identifier(said.resource.get("id")),
+        reference=next((found for name in MAIN_IDS if (found := identifier(said.resource.get(name)))), None),
         ignored_because=ignored_because,
         refused_because=refused_because,
     )

@@ -191,7 +191,7 @@ def _sender(url: str, stand_in_host: str) -> Sender:
 
 
 def _own_webhook_ids(account: GatewayAccount, sender: Sender) -> list[tuple[int, str]]:
-    if account.refuses(livemode=sender.livemode):
+    if _is_of_the_other_mode(account, sender):
         return []
     return [
         (index, webhook_id)
@@ -205,13 +205,21 @@ def _simulators_webhook_id(account: GatewayAccount) -> list[tuple[int, str]]:
     return [] if account.mode == "live" else [(0, SIMULATOR_WEBHOOK_ID)]
 
 
+def _is_of_the_other_mode(account: GatewayAccount, sender: Sender) -> bool:
+    return account.mode != "both" and sender.livemode != (account.mode == "live")
+
+
 def _require_some(candidates: list[tuple[int, str]], account: GatewayAccount, sender: Sender) -> None:
     if not candidates:
-        raise SignatureRefused(
-            account.refuses(livemode=sender.livemode) or "no webhook id is configured for this endpoint"
-        )
+        raise SignatureRefused(_wrong_mode(account, sender) or "no webhook id is configured for this endpoint")
 
 
 def _no_match(account: GatewayAccount, sender: Sender) -> SignatureRefused:
-    wrong_mode = account.refuses(livemode=sender.livemode)
-    return SignatureRefused(wrong_mode or "no signature matches: another webhook id, or the body was changed")
+    other = "no signature matches: another webhook id, or the body was changed on its way"
+    return SignatureRefused(_wrong_mode(account, sender) or other)
+
+
+def _wrong_mode(account: GatewayAccount, sender: Sender) -> str | None:
+    if not _is_of_the_other_mode(account, sender):
+        return None
+    return f"it is of {'live' if sender.livemode else 'sandbox'} PayPal, and this is a {account.mode} account"
