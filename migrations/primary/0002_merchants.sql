@@ -16,11 +16,17 @@ create table gateway_accounts (
     merchant text not null references merchants (id),
     mode text not null check (mode in ('test', 'live', 'both')),
     is_active boolean not null default true,
+    -- Signing secrets, API keys and what else the gateway asks for: JSON, sealed with the data key `key_id`.
+    credentials bytea not null,
+    key_id text not null,
     created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
     primary key (gateway, account)
 );
 
 create index gateway_accounts_merchant on gateway_accounts (merchant);
+-- Intake asks once a minute what has changed.
+create index gateway_accounts_updated on gateway_accounts (updated_at);
 
 -- Ends the transaction with a chosen SQLSTATE: how a statement in the middle of a flush refuses to go on.
 -- Returns boolean only so that it can stand in a WHERE.
@@ -31,7 +37,9 @@ begin
 end
 $$;
 
-grant select on merchants, gateway_accounts to gatehouse_intake, gatehouse_worker, gatehouse_api, gatehouse_ops;
+grant select on merchants to gatehouse_intake, gatehouse_worker, gatehouse_api, gatehouse_ops;
+grant select on gateway_accounts to gatehouse_intake, gatehouse_worker, gatehouse_ops;
+grant select (gateway, account, merchant, mode, is_active, created_at, updated_at) on gateway_accounts to gatehouse_api;
 grant insert, update on merchants, gateway_accounts to gatehouse_ops;
 
 -- migrate: down

@@ -15,6 +15,8 @@ create table webhook_events (
     reason text check (status in ('applied', 'received') or reason is not null),
     attempts integer not null default 1,
     reference text,
+    -- Which of the account's secrets signed it, by fingerprint: so it shows when an old one is not used any more.
+    signed_by text,
     -- The gateway's id comes first, so that ops find an event by its id alone.
     unique (event_id, gateway, account)
 );

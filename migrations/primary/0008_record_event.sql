@@ -203,7 +203,7 @@ $$;
 create function record_event(
     p_merchant text, p_gateway text, p_account text, p_event_id text, p_type text, p_livemode boolean,
     p_occurred_at timestamptz, p_received_at timestamptz, p_status text, p_reason text, p_reference text,
-    p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[],
+    p_signed_by text, p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[],
     p_joining boolean
 ) returns jsonb
 language plpgsql as $$
@@ -214,10 +214,11 @@ declare
 begin
     perform take_recording_locks(p_merchant, p_account_lock, p_name_locks, p_joining);
     insert into webhook_events (
-        gateway, account, event_id, merchant, type, livemode, occurred_at, received_at, status, reason, reference
+        gateway, account, event_id, merchant, type, livemode, occurred_at, received_at, status, reason, reference,
+        signed_by
     ) values (
         p_gateway, p_account, p_event_id, p_merchant, p_type, p_livemode, p_occurred_at, p_received_at, p_status,
-        p_reason, p_reference
+        p_reason, p_reference, p_signed_by
     )
     on conflict (event_id, gateway, account) do nothing
     returning id into event_row;
@@ -278,7 +279,7 @@ $$;
 drop function reopen_event(
     text, text, text, text, timestamptz, text, text, text, jsonb, jsonb, bigint, bigint[], boolean);
 drop function record_event(
-    text, text, text, text, text, boolean, timestamptz, timestamptz, text, text, text, text, bytea, jsonb, jsonb,
+    text, text, text, text, text, boolean, timestamptz, timestamptz, text, text, text, text, text, bytea, jsonb, jsonb,
     bigint, bigint[], boolean);
 drop function write_needs(text, bigint, jsonb);
 drop function apply_payment_facts(text, text, text, jsonb, text, bigint, bigint, timestamptz, boolean);

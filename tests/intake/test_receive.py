@@ -11,9 +11,10 @@ from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.errors import RequestRefused
 from gatehouse.gateways import stripe
-from gatehouse.intake.accounts import default_account
+from gatehouse.intake.accounts import AccountDirectory, default_account
 from gatehouse.intake.inbox import Inbox, opened_message
 from gatehouse.intake.receive import Desk, receive
+from gatehouse.intake.rejected import Rejections
 from gatehouse.intake.replay import replay
 from gatehouse.jobs.bell import Bell
 from gatehouse.sealing import Keyring
@@ -39,9 +40,12 @@ def make_desk(intake: Database, keyring: Keyring, queues: Queues) -> MakeDesk:
         return Desk(
             database=lambda: database or intake,
             keyring=lambda: keyring,
-            account=lambda gateway: default_account(gateway, held),
+            accounts=lambda gateway: AccountDirectory(
+                gateway, lambda: database or intake, lambda: keyring, lambda _refresh: held
+            ),
             bell=lambda: bell or queues.bell(),
             inbox=lambda: Inbox(inbox_bell or queues.bell(), queues.urls["inbox"], queues.urls["inbox-dlq"]),
+            rejections=Rejections(),
         )
 
     return make
@@ -208,12 +212,12 @@ def test_while_the_database_is_away_the_request_waits_sealed_and_is_recorded_lat
 ) -> None:
     request = api_request(stripe_event())
     status, words = answered(make_desk(database=away()), request)
-    assert (status, words) == (200, {"status": "queued", "event": "evt_1"})
+    assert (status, words) == (200, {"status": "queued"})
     assert counts(ops) == NOTHING
 
     (message,) = queues.take("inbox")
     assert "pi_1" not in message
-    assert opened_message(message, keyring).body.decode() == request["body"]
+    assert opened_message(message, keyring).request.body.decode() == request["body"]
     assert replay(sqs_event(message), desk) == {"batchItemFailures": []}
     assert replay(sqs_event(message), desk) == {"batchItemFailures": []}  # SQS may hand it over twice
     assert counts(ops)["payments"] == 1
@@ -252,7 +256,7 @@ def test_what_can_never_be_read_goes_to_the_inboxs_dead_letters_and_holds_nothin
 ) -> None:
     answered(make_desk(database=away()), api_request(stripe_event()))
     (good,) = queues.take("inbox")
-    tampered = json.dumps({**json.loads(good), "merchant": "another"})
+    tampered = json.dumps({**json.loads(good), "account": "another"})
     assert replay(sqs_event("{}", tampered, good), desk) == {"batchItemFailures": []}
     assert sorted(queues.take("inbox-dlq")) == sorted(["{}", tampered])
     assert counts(ops)["payments"] == 1

@@ -102,6 +102,7 @@ METRICS = {
     "EventsReplayed": Metric("Count", "Requests of the inbox queue that were recorded later."),
     "EventsTurnedAway": Metric("Count", "Requests answered with 503: neither Postgres nor the queue took them."),
     "SignaturesRefused": Metric("Count", "Requests whose signature is missing or wrong."),
+    "ForgeriesDropped": Metric("Count", "Requests of the inbox queue whose signature turned out to be wrong."),
     "RequestsRefused": Metric("Count", "Requests that are too large, not JSON or not an event."),
     "OldSecretUsed": Metric("Count", "Events that were signed with another than the first signing secret."),
     "IntakeTime": Metric("Milliseconds", "From a request's arrival in the function to its answer."),

@@ -1,7 +1,7 @@
-"""The inbox: where verified requests wait, sealed, while Postgres is away.
+"""The inbox: where requests wait, sealed, while Postgres is away.
 
 What is put here was answered with 200 and exists nowhere else, so a message is only ever let go of when its event
-stands in Postgres, or when it can never be read and lies in the inbox's dead-letter queue.
+stands in Postgres, when it turns out to be forged, or when it can never be read and lies in the inbox's dead letters.
 """
 
 import base64
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import AwsError, GatehouseError, ServiceUnavailable
+from gatehouse.http_request import HttpRequest
 from gatehouse.jobs.bell import Bell, bell
 from gatehouse.sealing import Keyring
 from gatehouse.settings import settings
@@ -31,9 +32,11 @@ class NotAnInboxMessage(GatehouseError):
 class Waiting(NamedTuple):
     """A request that waited in the inbox."""
 
-    account: GatewayAccount
-    received_at: datetime
-    body: bytes
+    gateway: str
+    account: str
+    verified: GatewayAccount | None  # the account as it was when the sender was checked; None: not checked yet
+    signed_by: str | None
+    request: HttpRequest
 
 
 class Inbox:
@@ -44,9 +47,9 @@ class Inbox:
         self._queue_url = queue_url
         self._dead_letter_url = dead_letter_url
 
-    def put(self, account: GatewayAccount, received_at: datetime, body: bytes, keyring: Keyring) -> None:
-        """Seal a verified request and send it to the queue, or raise ServiceUnavailable."""
-        message = sealed_message(account, received_at, body, keyring)
+    def put(self, waiting: Waiting, keyring: Keyring) -> None:
+        """Seal a request and send it to the queue, or raise ServiceUnavailable."""
+        message = sealed_message(waiting, keyring)
         if len(message) > MOST_MESSAGE_BYTES:
             raise ServiceUnavailable("the database is away and the request is too large for the inbox queue")
         try:
@@ -70,17 +73,25 @@ def inbox() -> Inbox:
     return Inbox(bell(), settings().inbox_queue_url, settings().inbox_dlq_url)
 
 
-def sealed_message(account: GatewayAccount, received_at: datetime, body: bytes, keyring: Keyring) -> str:
+def sealed_message(waiting: Waiting, keyring: Keyring) -> str:
     """Return the message that holds a request, readable only with the data keys."""
-    arrived = received_at.isoformat()
-    key_id, sealed = keyring.seal(body, _belongs_to(account, arrived))
+    request = waiting.request
+    head = {
+        "received_at": request.received_at.isoformat(),
+        "request_id": request.request_id,
+        "verified": _known(waiting.verified),
+        "signed_by": waiting.signed_by,
+        # What proves the sender, kept only as long as nobody has checked it.
+        "headers": {} if waiting.verified else request.headers,
+        "path_parameters": {} if waiting.verified else request.path_parameters,
+        "query": {} if waiting.verified else request.query,
+    }
+    frame = json.dumps(head).encode() + b"\n" + request.body
+    key_id, sealed = keyring.seal(frame, ("inbox", waiting.gateway, waiting.account))
     return json.dumps(
         {
-            "gateway": account.gateway,
-            "account": account.account,
-            "merchant": account.merchant,
-            "mode": account.mode,
-            "received_at": arrived,
+            "gateway": waiting.gateway,
+            "account": waiting.account,
             "key_id": key_id,
             "sealed": base64.b64encode(sealed).decode(),
         }
@@ -91,15 +102,31 @@ def opened_message(message: str, keyring: Keyring) -> Waiting:
     """Return the request that a message holds; raise NotAnInboxMessage, SealBroken or UnknownKey."""
     try:
         said = json.loads(message)
-        account = GatewayAccount(said["gateway"], said["account"], said["merchant"], said["mode"], ())
-        received_at = datetime.fromisoformat(said["received_at"])
-        key_id, sealed = str(said["key_id"]), base64.b64decode(said["sealed"], validate=True)
-        belongs_to = _belongs_to(account, said["received_at"])
-        body = keyring.open(key_id, sealed, belongs_to)
+        gateway, account, key_id = str(said["gateway"]), str(said["account"]), str(said["key_id"])
+        sealed = base64.b64decode(said["sealed"], validate=True)
+        frame = keyring.open(key_id, sealed, ("inbox", gateway, account))
+        head_line, _newline, body = frame.partition(b"\n")
+        head = json.loads(head_line)
+        request = HttpRequest(
+            "POST",
+            "",
+            "",
+            head["headers"],
+            body,
+            "",
+            head["request_id"],
+            datetime.fromisoformat(head["received_at"]),
+            head["path_parameters"],
+            head["query"],
+        )
+        verified = GatewayAccount(gateway, account, **head["verified"]) if head["verified"] else None
+        return Waiting(gateway, account, verified, head["signed_by"], request)
     except (ValueError, TypeError, KeyError, AttributeError) as reason:
         raise NotAnInboxMessage(f"the message is no sealed request: {type(reason).__name__}") from reason
-    return Waiting(account, received_at, body)
 
 
-def _belongs_to(account: GatewayAccount, received_at: str) -> tuple[str, ...]:
-    return ("inbox", account.gateway, account.account, account.merchant, account.mode, received_at)
+def _known(account: GatewayAccount | None) -> dict[str, object] | None:
+    """Return what recording needs of a checked account; its secrets have done their work."""
+    if account is None:
+        return None
+    return {"merchant": account.merchant, "mode": account.mode, "is_active": account.is_active}

@@ -3,18 +3,26 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from gatehouse.accounts import GatewayAccount
+from gatehouse.accounts import GatewayAccount, fingerprint
 from gatehouse.database.connection import Database, database
-from gatehouse.errors import ConnectionError, GatehouseError, RequestRefused, SignatureRefused, TimeoutError
+from gatehouse.errors import (
+    ConnectionError,
+    GatehouseError,
+    RequestRefused,
+    ServiceUnavailable,
+    SignatureRefused,
+    TimeoutError,
+)
 from gatehouse.facts import Event
 from gatehouse.gateways import Verified
 from gatehouse.http_request import HttpRequest, answer, read_request
-from gatehouse.intake.accounts import default_account
-from gatehouse.intake.inbox import Inbox, inbox
+from gatehouse.intake.accounts import DEFAULT_ACCOUNT, AccountDirectory, AccountNotReachable
+from gatehouse.intake.inbox import Inbox, Waiting, inbox
 from gatehouse.intake.record import Delivery, Recorded, record
+from gatehouse.intake.rejected import Rejections
 from gatehouse.jobs.bell import Bell, bell
 from gatehouse.observability import log, metrics
 from gatehouse.sealing import Keyring
@@ -52,9 +60,10 @@ class Desk(NamedTuple):
 
     database: Callable[[], Database]
     keyring: Callable[[], Keyring]
-    account: Callable[[str], GatewayAccount]
+    accounts: Callable[[str], AccountDirectory]  # by gateway
     bell: Callable[[], Bell]
     inbox: Callable[[], Inbox]
+    rejections: Rejections
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -74,40 +83,80 @@ def webhook_handler(gateway: Gateway) -> Callable[[dict[str, Any], Any], dict[st
 def receive(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
     """Answer one webhook request; every way it can end is one of these answers."""
     began = time.monotonic()
+    request: HttpRequest | None = None
     try:
-        status, words = 200, _take(gateway, event, desk)
+        request = read_request(event, now=desk.now())
+        log.add(api_request_id=request.request_id, account=account_named_in(request))
+        status, words = 200, _take(gateway, request, desk)
+    except RequestRefused as refusal:
+        metrics.count(
+            "SignaturesRefused" if isinstance(refusal, SignatureRefused) else "RequestsRefused", gateway=gateway.NAME
+        )
+        log.warning("request refused", code=refusal.code, reason=str(refusal))
+        if request is not None:
+            desk.rejections.note(desk.database, gateway.NAME, account_named_in(request), request, refusal)
+        status, words = refusal.http_status, {"error": {"code": refusal.code, "message": str(refusal)}}
     except GatehouseError as error:
-        _count_refusal(error, gateway.NAME)
-        log.warning("request not taken", code=error.code, reason=str(error))
         # What went wrong inside is for the log; the sender learns only that it should try again.
-        reason = str(error) if isinstance(error, RequestRefused) else "try again later"
-        status = error.http_status if isinstance(error, RequestRefused) else 503
-        words = {"error": {"code": error.code, "message": reason}}
+        metrics.count("EventsTurnedAway", gateway=gateway.NAME)
+        log.error("request turned away", error=error)
+        status, words = 503, {"error": {"code": error.code, "message": "try again later"}}
     metrics.measure("IntakeTime", (time.monotonic() - began) * 1000, gateway=gateway.NAME)
     return answer(status, words)
 
 
-def _take(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
-    request = read_request(event, now=desk.now())
-    log.add(api_request_id=request.request_id)
-    account = desk.account(gateway.NAME)
-    verified = gateway.verify(request, account, now=desk.now())
+def account_named_in(request: HttpRequest) -> str:
+    """Return the account that a request's URL names."""
+    return request.path_parameters.get("account") or request.query.get("account") or DEFAULT_ACCOUNT
+
+
+def verified_account(
+    gateway: Gateway, request: HttpRequest, directory: AccountDirectory, now: datetime
+) -> tuple[GatewayAccount, str]:
+    """Return the account and the fingerprint of the secret that signed; asks for newer secrets before it refuses."""
+    account = directory.find(account_named_in(request))
+    try:
+        verified = gateway.verify(request, account, now=now)
+    except SignatureRefused:
+        newer = directory.refreshed(account.account)
+        if newer is None or newer == account:
+            raise
+        account = newer
+        verified = gateway.verify(request, account, now=now)
     if verified.secret_index > 0:
         metrics.count("OldSecretUsed", gateway=gateway.NAME)
+    return account, fingerprint(account.signing_secrets[verified.secret_index])
+
+
+def _take(gateway: Gateway, request: HttpRequest, desk: Desk) -> dict[str, Any]:
+    try:
+        account, signed_by = verified_account(gateway, request, desk.accounts(gateway.NAME), desk.now())
+    except AccountNotReachable as away:
+        # Who sent it cannot be checked now. It is kept, checked when it is recorded, and dropped if it is forged.
+        gateway.read_event(request.body)
+        return _put_away(Waiting(gateway.NAME, account_named_in(request), None, None, request), desk, away)
     payload = gateway.read_event(request.body)
-    delivery = Delivery(account, gateway.translate(payload, account.account), request.body, request.received_at)
-    log.add(event_id=delivery.event.event_id, event_type=delivery.event.type)
+    event = gateway.translate(payload, account.account)
+    log.add(event_id=event.event_id, event_type=event.type)
+    delivery = Delivery(account, event, request.body, request.received_at, signed_by)
     try:
         recorded = record(desk.database(), delivery, desk.keyring())
     except (ConnectionError, TimeoutError) as away:
-        desk.inbox().put(account, request.received_at, request.body, desk.keyring())
-        metrics.count("EventsQueued", gateway=gateway.NAME)
-        log.warning("database away; the request waits in the inbox", code=away.code, reason=str(away))
-        return {"status": "queued", "event": delivery.event.event_id}
+        return _put_away(Waiting(gateway.NAME, account.account, account, signed_by, request), desk, away)
     tell(recorded, gateway.NAME)
     if recorded.jobs:
         desk.bell().ring(recorded.jobs)
-    return _words(delivery.event, recorded)
+    return _words(event, recorded)
+
+
+def _put_away(waiting: Waiting, desk: Desk, away: GatehouseError) -> dict[str, Any]:
+    try:
+        desk.inbox().put(waiting, desk.keyring())
+    except ServiceUnavailable as error:
+        raise error from away
+    metrics.count("EventsQueued", gateway=waiting.gateway)
+    log.warning("database away; the request waits in the inbox", code=away.code, reason=str(away))
+    return {"status": "queued"}
 
 
 def tell(recorded: Recorded, gateway: str) -> None:
@@ -131,36 +180,48 @@ def _words(event: Event, recorded: Recorded) -> dict[str, Any]:
     return words
 
 
-def _count_refusal(error: GatehouseError, gateway: str) -> None:
-    if isinstance(error, SignatureRefused):
-        metrics.count("SignaturesRefused", gateway=gateway)
-    elif isinstance(error, RequestRefused):
-        metrics.count("RequestsRefused", gateway=gateway)
-    else:
-        metrics.count("EventsTurnedAway", gateway=gateway)
-
-
 @cache
 def process_desk() -> Desk:
     """Return what this process works with, each part made when it is first needed."""
     return Desk(
         database=database,
         keyring=process_keyring,
-        account=lambda gateway: default_account(gateway, secret(settings().gateway_secret_arn)),
+        accounts=_process_directory,
         bell=bell,
         inbox=inbox,
+        rejections=Rejections(),
     )
 
 
+@cache
+def _process_directory(gateway: str) -> AccountDirectory:
+    return AccountDirectory(gateway, database, process_keyring, _default_secret)
+
+
+def _default_secret(refresh: bool) -> Mapping[str, Any]:
+    """Return the secret of the default account; a deployment need not have one at every gateway."""
+    arn = settings().gateway_secret_arn
+    return secret(arn, refresh=refresh) if arn else {}
+
+
 def process_keyring() -> Keyring:
-    """Return the data keys, made anew only when their secret has changed."""
-    return _keyring_of(secret(settings().data_keys_secret_arn))
+    """Return the data keys of this process."""
+    return _keyring(_ById(secret(settings().data_keys_secret_arn)))
 
 
-_made: list[tuple[Any, Keyring]] = []
+class _ById:
+    """A secret that is compared by being the same object: the store returns a new one when it was fetched anew."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self.content = content
+
+    def __hash__(self) -> int:
+        return id(self.content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.content is self.content
 
 
-def _keyring_of(content: Any) -> Keyring:
-    if not _made or _made[0][0] is not content:
-        _made[:] = [(content, Keyring(content))]
-    return _made[0][1]
+@lru_cache(maxsize=1)
+def _keyring(secret_of_keys: _ById) -> Keyring:
+    return Keyring(secret_of_keys.content)

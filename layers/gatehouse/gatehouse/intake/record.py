@@ -49,6 +49,7 @@ class Delivery(NamedTuple):
     event: Event
     body: bytes
     received_at: datetime
+    signed_by: str | None = None  # fingerprint of the secret that signed it
 
 
 def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded:
@@ -62,6 +63,7 @@ def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded
         type=event.type,
         livemode=account.livemode_of(event.livemode),
         received_at=delivery.received_at,
+        signed_by=delivery.signed_by,
         key_id=key_id,
         sealed=sealed,
     )
@@ -102,8 +104,9 @@ def refold(database: Database, account: GatewayAccount, payment_ids: list[int]) 
 def _settle(database: Database, delivery: Delivery, write: Statement, **more: Any) -> Recorded:
     """Flush until the event stands: again after a conflict, joining where names meet, alone where facts are refused."""
     event = delivery.event
-    reason = event.refused_because or event.ignored_because or _wrong_mode(delivery)
-    status = "failed" if event.refused_because else "ignored" if reason else "applied"
+    not_ours = delivery.account.refuses(livemode=delivery.account.livemode_of(event.livemode))
+    reason = not_ours or event.refused_because or event.ignored_because
+    status = "applied" if not reason else "failed" if event.refused_because and not not_ours else "ignored"
     joining = False
     for _attempt in range(MOST_ATTEMPTS):
         bound = _bound(delivery, write, status, reason, joining=joining, more=more)
@@ -171,10 +174,6 @@ def _locks(account: GatewayAccount, facts: tuple[PaymentFact, ...], *events: str
     return _lock_key(whose), sorted(
         {_lock_key(f"{whose}/{name}") for name in (*names, *(f"event/{event}" for event in events))}
     )
-
-
-def _wrong_mode(delivery: Delivery) -> str | None:
-    return delivery.account.refuses(livemode=delivery.account.livemode_of(delivery.event.livemode))
 
 
 def _told(facts: tuple[PaymentFact, ...], **said_by_event: Any) -> Json:

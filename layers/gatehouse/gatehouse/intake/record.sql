@@ -7,7 +7,7 @@
 select record_event(
     p_merchant => :merchant, p_gateway => :gateway, p_account => :account, p_event_id => :event_id, p_type => :type,
     p_livemode => :livemode, p_occurred_at => :occurred_at, p_received_at => :received_at, p_status => :status,
-    p_reason => :reason, p_reference => :reference, p_key_id => :key_id, p_sealed => :sealed, p_facts => :facts,
+    p_reason => :reason, p_reference => :reference, p_signed_by => :signed_by, p_key_id => :key_id, p_sealed => :sealed, p_facts => :facts,
     p_needs => :needs, p_account_lock => :account_lock, p_name_locks => :name_locks, p_joining => :joining
 ) as outcome;
 

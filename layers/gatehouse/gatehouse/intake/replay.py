@@ -5,11 +5,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from gatehouse.errors import AwsError, ConnectionError, RequestRefused, SealBroken, TimeoutError
+from gatehouse.errors import AwsError, ConnectionError, RequestRefused, SealBroken, SignatureRefused, TimeoutError
 from gatehouse.gateways import gateway_named
 from gatehouse.intake import record as recording
-from gatehouse.intake.inbox import NotAnInboxMessage, opened_message
-from gatehouse.intake.receive import Desk, tell
+from gatehouse.intake.inbox import NotAnInboxMessage, Waiting, opened_message
+from gatehouse.intake.receive import Desk, tell, verified_account
 from gatehouse.intake.record import Delivery
 from gatehouse.jobs.batch import each_message
 from gatehouse.observability import log, metrics
@@ -19,27 +19,37 @@ def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
     """Record each waiting request; one that can never be read goes to the dead-letter queue at once."""
 
     def handle(record: SQSRecord) -> None:  # Powertools hands it over by this name
-        message = record.body
         try:
-            waiting = opened_message(message, desk.keyring())
-            gateway = gateway_named(waiting.account.gateway)
-            translated = gateway.translate(gateway.read_event(waiting.body), waiting.account.account)
+            waiting = opened_message(record.body, desk.keyring())
+            _record(waiting, desk)
+        except SignatureRefused as refusal:
+            metrics.count("ForgeriesDropped", gateway=waiting.gateway)
+            log.warning("a forged request of the inbox was dropped", account=waiting.account, reason=str(refusal))
         except (NotAnInboxMessage, SealBroken, RequestRefused) as error:
             log.error("inbox message cannot be read; given to its dead-letter queue", error=error)
-            desk.inbox().give_up(message)
-            return
-        delivery = Delivery(waiting.account, translated, waiting.body, waiting.received_at)
-        recorded = recording.record(desk.database(), delivery, desk.keyring())
-        metrics.count("EventsReplayed", gateway=gateway.NAME)
-        tell(recorded, gateway.NAME)
-        if recorded.jobs:
-            desk.bell().ring(recorded.jobs)
+            desk.inbox().give_up(record.body)
 
     try:
         return each_message(event, handle)
     except (ConnectionError, TimeoutError):
         _bring_back(event, desk)
         raise
+
+
+def _record(waiting: Waiting, desk: Desk) -> None:
+    gateway = gateway_named(waiting.gateway)
+    account, signed_by = waiting.verified, waiting.signed_by
+    if account is None:  # nobody could check the sender when it arrived; a signature's age is judged at that time
+        directory = desk.accounts(waiting.gateway)
+        account, signed_by = verified_account(gateway, waiting.request, directory, waiting.request.received_at)
+    event = gateway.translate(gateway.read_event(waiting.request.body), account.account)
+    log.add(event_id=event.event_id, event_type=event.type)
+    delivery = Delivery(account, event, waiting.request.body, waiting.request.received_at, signed_by)
+    recorded = recording.record(desk.database(), delivery, desk.keyring())
+    metrics.count("EventsReplayed", gateway=waiting.gateway)
+    tell(recorded, waiting.gateway)
+    if recorded.jobs:
+        desk.bell().ring(recorded.jobs)
 
 
 def _bring_back(event: Mapping[str, Any], desk: Desk) -> None:

@@ -2,7 +2,7 @@
 
 MX Merchant signs nothing. What a request can show is
 
-    the secret token at the end of the URL that the merchant gave to MX Merchant, at least 32 characters
+    the secret token in the URL that the merchant gave to MX Merchant, at least 32 characters
     the merchantId in its body, which must be the account's own
     where the account says so, a header with the HMAC of the raw body, as something between us and them may add it
 
@@ -37,7 +37,8 @@ def verify(request: HttpRequest, account: GatewayAccount, *, now: datetime) -> V
     A body that is not JSON raises RequestRefused, an account that is not set up for this SettingError.
     """
     merchant_id, header_hmac = _merchant_id(account), _hmac(account)
-    token_index = _matching_token(request.path_parameters.get("token", ""), account.signing_secrets)
+    token = request.path_parameters.get("token") or request.query.get("token") or ""
+    token_index = _matching_token(token, account.signing_secrets)
     if header_hmac:
         try:
             signer_of_body(request, header_hmac.header, header_hmac.secrets, header_hmac.algorithm)

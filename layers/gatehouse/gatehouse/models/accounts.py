@@ -1,0 +1,148 @@
+"""Merchants and their accounts at the gateways, with credentials that rest sealed."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gatehouse.accounts import GatewayAccount
+from gatehouse.database.connection import Database
+from gatehouse.database.sql import load_statements
+from gatehouse.errors import NotFound, TransactionConflict
+from gatehouse.sealing import Keyring
+
+sql = load_statements(Path(__file__).with_name("accounts.sql"))
+
+Row = dict[str, Any]
+
+
+class KeptAccount(NamedTuple):
+    """An account as it is kept: what may be shown of it, and its credentials, opened."""
+
+    row: Row
+    credentials: dict[str, Any]
+
+    @property
+    def for_intake(self) -> GatewayAccount:
+        """Return the account as verification and recording need it."""
+        more = {name: value for name, value in self.credentials.items() if name != "signing_secrets"}
+        return GatewayAccount(
+            self.row["gateway"],
+            self.row["account"],
+            self.row["merchant"],
+            self.row["mode"],
+            tuple(self.credentials["signing_secrets"]),
+            more,
+            self.row["is_active"],
+        )
+
+    def __repr__(self) -> str:
+        return f"<KeptAccount {self.row['gateway']}/{self.row['account']}>"
+
+
+def add_merchant(database: Database, merchant: str, name: str) -> Row:
+    """Add a merchant."""
+    return database.query_one(sql.add_merchant, merchant=merchant, name=name)
+
+
+def list_merchants(database: Database) -> list[Row]:
+    """Return all merchants with the number of their accounts."""
+    return database.query(sql.list_merchants)
+
+
+def switch_merchant(database: Database, merchant: str, *, is_active: bool) -> None:
+    """Switch a merchant on or off; while it is off, its events are kept and count as nothing."""
+    if not database.query(sql.switch_merchant, merchant=merchant, is_active=is_active):
+        raise NotFound(f"there is no merchant {merchant}")
+
+
+def add_account(
+    database: Database,
+    keyring: Keyring,
+    *,
+    gateway: str,
+    account: str,
+    merchant: str,
+    mode: str,
+    credentials: dict[str, Any],
+) -> None:
+    """Add an account; its credentials are sealed before they leave this process."""
+    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    database.query_one(
+        sql.add_account,
+        gateway=gateway,
+        account=account,
+        merchant=merchant,
+        mode=mode,
+        credentials=sealed,
+        key_id=key_id,
+    )
+
+
+def list_accounts(database: Database, keyring: Keyring, *, gateway: str | None = None) -> list[KeptAccount]:
+    """Return all accounts, or those at one gateway."""
+    return accounts_changed_since(database, keyring, None, gateway=gateway)
+
+
+def accounts_changed_since(
+    database: Database, keyring: Keyring, since: datetime | None, *, gateway: str | None = None
+) -> list[KeptAccount]:
+    """Return the accounts that were changed since a moment, or all."""
+    rows = database.query(sql.accounts_changed_since, since=since, gateway=gateway)
+    return [_opened(keyring, row) for row in rows]
+
+
+def find_account(database: Database, keyring: Keyring, gateway: str, account: str) -> KeptAccount:
+    """Return one account, or raise NotFound."""
+    rows = database.query(sql.find_account, gateway=gateway, account=account)
+    if not rows:
+        raise NotFound(f"there is no account {gateway}/{account}")
+    return _opened(keyring, rows[0])
+
+
+def replace_credentials(database: Database, keyring: Keyring, kept: KeptAccount, credentials: dict[str, Any]) -> None:
+    """Put new credentials in the place of those that were read; raise TransactionConflict when they changed since."""
+    gateway, account = kept.row["gateway"], kept.row["account"]
+    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    changed = database.query(
+        sql.replace_credentials,
+        gateway=gateway,
+        account=account,
+        credentials=sealed,
+        key_id=key_id,
+        credentials_read=kept.row["credentials"],
+    )
+    if not changed:
+        raise TransactionConflict(
+            f"{gateway}/{account} was changed by somebody else just now; look at it, then try again"
+        )
+
+
+def switch_account(database: Database, gateway: str, account: str, *, is_active: bool) -> None:
+    """Switch an account on or off; while it is off, its events are kept and count as nothing."""
+    if not database.query(sql.switch_account, gateway=gateway, account=account, is_active=is_active):
+        raise NotFound(f"there is no account {gateway}/{account}")
+
+
+def use_of_secrets(database: Database, gateway: str, account: str, since: datetime) -> dict[str, Row]:
+    """Return how often each secret has signed since a moment, by its fingerprint."""
+    rows = database.query(sql.use_of_secrets, gateway=gateway, account=account, since=since)
+    return {row["signed_by"]: row for row in rows}
+
+
+def keys_in_use(database: Database) -> list[Row]:
+    """Return what each data key still seals."""
+    return database.query(sql.keys_in_use)
+
+
+def _sealed(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
+    return keyring.seal(json.dumps(credentials).encode(), _belongs_to(gateway, account))
+
+
+def _opened(keyring: Keyring, row: Row) -> KeptAccount:
+    opened = keyring.open(row["key_id"], row["credentials"], _belongs_to(row["gateway"], row["account"]))
+    return KeptAccount(row, json.loads(opened))
+
+
+def _belongs_to(gateway: str, account: str) -> tuple[str, ...]:
+    return ("account", gateway, account)

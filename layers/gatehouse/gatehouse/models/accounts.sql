@@ -1,0 +1,80 @@
+-- Merchants and their accounts at the gateways. Credentials come and go sealed; nothing here can read them.
+
+-- name: add_merchant
+-- Adds a merchant.
+insert into merchants (id, name) values (:merchant::text, :name::text) returning id, name, is_active;
+
+-- name: list_merchants
+-- All merchants with the number of their accounts.
+select m.id, m.name, m.is_active, m.created_at, count(a.account) as accounts
+from merchants m
+left join gateway_accounts a on a.merchant = m.id
+group by m.id
+order by m.id;
+
+-- name: switch_merchant
+-- Switches a merchant on or off; its accounts are touched, so that intake hears of it.
+with touched as (
+    update gateway_accounts set updated_at = clock_timestamp() where merchant = :merchant::text
+)
+update merchants set is_active = :is_active::boolean where id = :merchant::text returning id, is_active;
+
+-- name: add_account
+-- Adds an account of a merchant at a gateway.
+insert into gateway_accounts (gateway, account, merchant, mode, credentials, key_id, updated_at)
+values (
+    :gateway::text, :account::text, :merchant::text, :mode::text, :credentials::bytea, :key_id::text,
+    clock_timestamp()
+)
+returning gateway, account;
+
+-- name: accounts_changed_since
+-- Every account that was changed since a moment, with whether it and its merchant are switched on.
+select a.gateway, a.account, a.merchant, a.mode, a.is_active and m.is_active as is_active, a.credentials, a.key_id,
+       a.created_at, a.updated_at
+from gateway_accounts a
+join merchants m on m.id = a.merchant
+where (:since::timestamptz is null or a.updated_at >= :since::timestamptz)
+  and (:gateway::text is null or a.gateway = :gateway::text)
+order by a.gateway, a.account;
+
+-- name: find_account
+-- One account.
+select a.gateway, a.account, a.merchant, a.mode, a.is_active and m.is_active as is_active, a.credentials, a.key_id,
+       a.created_at, a.updated_at
+from gateway_accounts a
+join merchants m on m.id = a.merchant
+where a.gateway = :gateway::text and a.account = :account::text;
+
+-- name: replace_credentials
+-- Puts new sealed credentials in the place of those that were read; finds nothing when another has changed them since.
+update gateway_accounts
+set credentials = :credentials::bytea, key_id = :key_id::text, updated_at = clock_timestamp()
+where gateway = :gateway::text and account = :account::text and credentials = :credentials_read::bytea
+returning gateway, account;
+
+-- name: switch_account
+-- Switches an account on or off.
+update gateway_accounts
+set is_active = :is_active::boolean, updated_at = clock_timestamp()
+where gateway = :gateway::text and account = :account::text
+returning gateway, account, is_active;
+
+-- name: use_of_secrets
+-- How often, and when last, each secret of an account has signed since a moment.
+select signed_by, count(*) as events, max(received_at) as last_used_at
+from webhook_events
+where gateway = :gateway::text and account = :account::text and received_at >= :since::timestamptz
+  and signed_by is not null
+group by signed_by;
+
+-- name: keys_in_use
+-- What each data key still seals.
+select key_id, sum(accounts)::bigint as accounts, sum(payloads)::bigint as payloads
+from (
+    select key_id, count(*) as accounts, 0 as payloads from gateway_accounts group by key_id
+    union all
+    select key_id, 0, count(*) from webhook_payloads group by key_id
+) as sealed
+group by key_id
+order by key_id;
