@@ -11,6 +11,7 @@ import typer
 from cli import output
 from cli.target import keyring, ops_database
 from gatehouse.errors import GatehouseError, SettingError
+from gatehouse.intake.rejected import list_rejected
 from gatehouse.intake.retry import retry as retry_event
 from gatehouse.jobs.bell import bell
 from gatehouse.models import events
@@ -142,6 +143,37 @@ def tail(
             time.sleep(TAIL_SECONDS if deadline is None else min(TAIL_SECONDS, max(deadline - time.monotonic(), 0)))
     except KeyboardInterrupt:
         output.say("")
+
+
+@app.command()
+def rejected(
+    gateway: GatewayOption = None,
+    account: Annotated[str | None, typer.Option("--account", help="Only requests for this account.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
+    headers: Annotated[bool, typer.Option("--headers", help="Also the headers, masked.")] = False,
+) -> None:
+    """List requests that were refused lately: a wrong secret shows here. A few a minute are kept, for a week."""
+    found = list_rejected(ops_database(), gateway=gateway, account=account, most=limit)
+    if not found:
+        output.say("no request was refused lately")
+        return
+    columns = ("Received", "Gateway", "Code", "Reason", "Bytes", "From", *(("Headers",) if headers else ()))
+    output.show_table(
+        columns,
+        (
+            (
+                _plain(row["received_at"]),
+                f"{row['gateway']}/{row['account']}",
+                row["code"],
+                row["reason"],
+                row["body_bytes"],
+                row["source_ip"],
+                *((_json(row["headers"]),) if headers else ()),
+            )
+            for row in found
+        ),
+        right=("Bytes",),
+    )
 
 
 def _failed(database: Any, gateway: str | None) -> list[events.Row]:

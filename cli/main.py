@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
-from cli import events, migrate, output
+from cli import events, gateways, keys, merchants, migrate, output
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
     "events": events.app,
+    "gateways": gateways.app,
+    "keys": keys.app,
+    "merchants": merchants.app,
     "migrate": migrate.app,
 }
 

@@ -99,6 +99,8 @@ def moto() -> Iterator[MotoServer]:
 
 
 @pytest.fixture
-def queues(moto: MotoServer) -> Queues:
+def queues(moto: MotoServer) -> Iterator[Queues]:
     """Queues of this test's own: the one that rings for enrichment jobs, the inbox, and their dead letters."""
-    return Queues(moto.endpoint)
+    made = Queues(moto.endpoint)
+    yield made
+    made.sqs.close()

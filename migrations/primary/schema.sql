@@ -186,7 +186,7 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
-CREATE OR REPLACE FUNCTION public.record_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_type text, p_livemode boolean, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
+CREATE OR REPLACE FUNCTION public.record_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_type text, p_livemode boolean, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_signed_by text, p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
 AS $function$
@@ -197,10 +197,11 @@ declare
 begin
     perform take_recording_locks(p_merchant, p_account_lock, p_name_locks, p_joining);
     insert into webhook_events (
-        gateway, account, event_id, merchant, type, livemode, occurred_at, received_at, status, reason, reference
+        gateway, account, event_id, merchant, type, livemode, occurred_at, received_at, status, reason, reference,
+        signed_by
     ) values (
         p_gateway, p_account, p_event_id, p_merchant, p_type, p_livemode, p_occurred_at, p_received_at, p_status,
-        p_reason, p_reference
+        p_reason, p_reference, p_signed_by
     )
     on conflict (event_id, gateway, account) do nothing
     returning id into event_row;
@@ -397,14 +398,19 @@ CREATE TABLE gateway_accounts (
     merchant text NOT NULL,
     mode text NOT NULL,
     is_active boolean NOT NULL DEFAULT true,
+    credentials bytea NOT NULL,
+    key_id text NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT gateway_accounts_pkey PRIMARY KEY (gateway, account),
     CONSTRAINT gateway_accounts_mode_check CHECK ((mode = ANY (ARRAY['test'::text, 'live'::text, 'both'::text]))),
     CONSTRAINT gateway_accounts_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
 CREATE INDEX gateway_accounts_merchant ON public.gateway_accounts USING btree (merchant);
+CREATE INDEX gateway_accounts_updated ON public.gateway_accounts USING btree (updated_at);
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
-GRANT SELECT ON TABLE gateway_accounts TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
+GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
 
 CREATE TABLE jobs (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -538,6 +544,23 @@ COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counte
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;
 
+CREATE TABLE rejected_requests (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    received_at timestamp with time zone NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    code text NOT NULL,
+    reason text NOT NULL,
+    headers jsonb NOT NULL,
+    body_bytes integer NOT NULL,
+    source_ip text NOT NULL,
+    request_id text NOT NULL,
+    CONSTRAINT rejected_requests_pkey PRIMARY KEY (id)
+);
+CREATE INDEX rejected_requests_received ON public.rejected_requests USING btree (received_at);
+GRANT DELETE, SELECT ON TABLE rejected_requests TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT ON TABLE rejected_requests TO gatehouse_intake;
+
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     gateway text NOT NULL,
@@ -552,6 +575,7 @@ CREATE TABLE webhook_events (
     reason text,
     attempts integer NOT NULL DEFAULT 1,
     reference text,
+    signed_by text,
     CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
     CONSTRAINT webhook_events_event_id_gateway_account_key UNIQUE (event_id, gateway, account),
     CONSTRAINT webhook_events_check CHECK (((status = ANY (ARRAY['applied'::text, 'received'::text])) OR (reason IS NOT NULL))),

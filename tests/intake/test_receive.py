@@ -18,7 +18,7 @@ from gatehouse.intake.rejected import Rejections
 from gatehouse.intake.replay import replay
 from gatehouse.jobs.bell import Bell
 from gatehouse.sealing import Keyring
-from tests.support.gatehouse_database import connect
+from tests.support.database import database_at
 from tests.support.queues import Queues, sqs_event, unreachable_sqs
 from tests.support.stripe_requests import SECRET, api_request, signature, stripe_event
 
@@ -59,7 +59,7 @@ def desk(make_desk: MakeDesk) -> Desk:
 
 def away() -> Database:
     """Return a database that nobody answers for."""
-    return connect("postgresql://gatehouse_intake:x@127.0.0.1:9/gatehouse", away_seconds=5)
+    return database_at("postgresql://gatehouse_intake:x@127.0.0.1:9/gatehouse", away_seconds=5)
 
 
 def answered(desk: Desk, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -293,4 +293,4 @@ def test_a_secret_never_shows_in_an_account() -> None:
     account = GatewayAccount("stripe", "default", "default", "both", (SECRET,))
     assert SECRET not in repr(account)
     with pytest.raises(RequestRefused):
-        default_account("stripe", {})
+        default_account("stripe", {}, "prod")

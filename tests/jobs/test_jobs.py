@@ -20,7 +20,8 @@ from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
 from tests.jobs.conftest import write_jobs
-from tests.support.gatehouse_database import GatehouseDatabase, connect
+from tests.support.database import database_at
+from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.queues import Queues, sqs_event, unreachable_sqs
 
 pytestmark = pytest.mark.req("M6", "G10")
@@ -110,7 +111,7 @@ def test_a_worker_whose_lease_ran_out_leaves_no_effect(
 
     def slow(job: Job) -> Outcome:
         effects.sql("update jobs set lease_until = now() - interval '1 s'")
-        other = connect(effects.url("worker"))
+        other = database_at(effects.url("worker"))
         assert work_on(job_id, WORKERS, other, queues.bell()) == "done"
         other.close()
         assert not keep_lease(job, worker)
@@ -136,8 +137,7 @@ KILLED_WORKER = """
     from gatehouse.jobs import claim
     from gatehouse.jobs.claim import Done, work_on
     from tests.jobs.test_jobs import effect_of
-    from tests.support.gatehouse_database import connect
-
+    
     def die(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -148,7 +148,7 @@ KILLED_WORKER = """
 
     if sys.argv[3] == "after its effect":
         claim.metrics.count = die  # the first thing that happens once the effect is committed
-    work_on(int(sys.argv[2]), {"fetch_fee": do_it}, connect(sys.argv[1]), None)
+    work_on(int(sys.argv[2]), {"fetch_fee": do_it}, database_at(sys.argv[1]), None)
 """
 
 
@@ -259,7 +259,7 @@ def test_a_bad_message_is_reported_alone(
 
 
 def test_with_the_database_away_the_whole_batch_fails(queues: Queues) -> None:
-    away = connect("postgresql://gatehouse_worker:x@127.0.0.1:9/gatehouse", away_seconds=5)
+    away = database_at("postgresql://gatehouse_worker:x@127.0.0.1:9/gatehouse", away_seconds=5)
     with pytest.raises(ConnectionError):
         work_through(sqs_event('{"job": 1}', '{"job": 2}'), Context(), WORKERS, away, queues.bell())
 

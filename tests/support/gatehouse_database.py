@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from gatehouse.database.connection import Database
+from tests.support.database import database_at
 from tests.support.postgres import run_sql
 
 ROLE_PASSWORD = "only for tests"
@@ -25,7 +26,7 @@ class GatehouseDatabase(NamedTuple):
 
     def connect(self, role: str, **options: Any) -> Database:
         """Return a Database for one of the roles: intake, worker, api, ops or owner."""
-        return connect(self.url(role), **options)
+        return database_at(self.url(role), **options)
 
     def sql(self, text: str) -> list[list[Any]]:
         """Run SQL as the superuser, past every policy."""
@@ -34,14 +35,6 @@ class GatehouseDatabase(NamedTuple):
     def through(self, port: int) -> "GatehouseDatabase":
         """Return the same database behind a pooler or proxy on another port."""
         return self._replace(port=port)
-
-
-def connect(address: str, **options: Any) -> Database:
-    """Return a Database without TLS, as local servers have none."""
-    return Database(
-        address,
-        **{"connect_milliseconds": 1000, "statement_milliseconds": 10_000, "away_seconds": 0, "tls": "off", **options},
-    )
 
 
 def make_roles(server_address: str) -> None:

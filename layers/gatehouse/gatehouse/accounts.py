@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 MODES = ("test", "live", "both")
+DEVELOPMENT_STAGES = ("local", "dev")  # where an account may take test and live events alike
 WRONG_MODE = "wrong mode"  # how the reason of an event begins that was ignored for it
 SWITCHED_OFF = "switched off"
 

@@ -4,7 +4,8 @@
     translate.py   their event in our words                   pure
     client.py      questions to their API                     httpx
 
-and offers NAME, verify, read_event and translate in its `__init__`. What is odd about a gateway ends there.
+and offers NAME, CREDENTIALS, HANDLED, verify, read_event and translate in its `__init__`. What is odd about a gateway
+ends there.
 """
 
 from importlib import import_module
@@ -18,6 +19,17 @@ class Verified(NamedTuple):
     """A request is genuine; which of the account's secrets said so tells when an old one can go."""
 
     secret_index: int
+
+
+class Credential(NamedTuple):
+    """One thing that an account at a gateway needs, as `gatehouse gateways add` asks for it."""
+
+    name: str
+    words: str
+    signs: bool = False  # it becomes the first of the account's signing secrets; one of each gateway's does
+    is_secret: bool = True
+    is_required: bool = True
+    is_made_here: bool = False  # where nothing is given, we make one up
 
 
 def gateway_named(name: str) -> ModuleType:

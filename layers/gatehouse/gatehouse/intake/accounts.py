@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from gatehouse.accounts import MODES, GatewayAccount
+from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError, RequestRefused, SettingError, TimeoutError
 from gatehouse.models import accounts as kept_accounts
@@ -45,8 +45,10 @@ class AccountDirectory:
         keyring: Callable[[], Keyring],
         default_secret: Callable[[bool], Mapping[str, Any]],
         *,
+        stage: str = "local",
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._stage = stage
         self._gateway = gateway
         self._database = database
         self._keyring = keyring
@@ -60,7 +62,7 @@ class AccountDirectory:
     def find(self, account: str) -> GatewayAccount:
         """Return an account; raise AccountUnknown, or AccountNotReachable while the database is away."""
         if account == DEFAULT_ACCOUNT:
-            return default_account(self._gateway, self._default_secret(False))
+            return default_account(self._gateway, self._default_secret(False), self._stage)
         unreachable: ConnectionError | TimeoutError | None = None
         if self._clock() - self._asked_at >= ASKED_AGAIN_AFTER_SECONDS:
             unreachable = self._ask()
@@ -76,7 +78,7 @@ class AccountDirectory:
             return None
         self._refreshed_at = self._clock()
         if account == DEFAULT_ACCOUNT:
-            return default_account(self._gateway, self._default_secret(True))
+            return default_account(self._gateway, self._default_secret(True), self._stage)
         return None if self._ask() else self.find(account)
 
     def _ask(self) -> ConnectionError | TimeoutError | None:
@@ -95,7 +97,7 @@ class AccountDirectory:
         return None
 
 
-def default_account(gateway: str, secret: Mapping[str, Any]) -> GatewayAccount:
+def default_account(gateway: str, secret: Mapping[str, Any], stage: str) -> GatewayAccount:
     """Read the account of one gateway that is configured by its secret alone."""
     secrets = secret.get("signing_secrets")
     usable = tuple(each for each in secrets if isinstance(each, str) and each) if isinstance(secrets, list) else ()
@@ -104,5 +106,7 @@ def default_account(gateway: str, secret: Mapping[str, Any]) -> GatewayAccount:
     mode = secret.get("mode")
     if mode not in MODES:
         raise SettingError(f"the secret of {gateway} must say mode: {', '.join(MODES)}")
+    if mode == "both" and stage not in DEVELOPMENT_STAGES:
+        raise SettingError(f"the secret of {gateway} says mode both, which is for development only")
     more = {name: value for name, value in secret.items() if name not in ("signing_secrets", "mode")}
     return GatewayAccount(gateway, DEFAULT_ACCOUNT, DEFAULT_MERCHANT, mode, usable, more)

@@ -195,7 +195,7 @@ def process_desk() -> Desk:
 
 @cache
 def _process_directory(gateway: str) -> AccountDirectory:
-    return AccountDirectory(gateway, database, process_keyring, _default_secret)
+    return AccountDirectory(gateway, database, process_keyring, _default_secret, stage=settings().stage)
 
 
 def _default_secret(refresh: bool) -> Mapping[str, Any]:

@@ -21,8 +21,6 @@ sql = load_statements(Path(__file__).with_name("rejected.sql"))
 MOST_A_MINUTE = 10  # of one process
 MOST_HEADERS = 40
 MOST_CHARACTERS = 200
-KEPT_DAYS = 7
-MOST_KEPT = 10_000
 
 # Shown as they came; of every other header only how long it was. A deny-list would miss the next gateway's.
 SHOWN_HEADERS = frozenset(
@@ -80,11 +78,6 @@ def list_rejected(
 ) -> list[dict[str, Any]]:
     """Return the refused requests that are kept, newest first."""
     return database.query(sql.list_rejected, gateway=gateway, account=account, most=most)
-
-
-def forget_rejected(database: Database, *, days: int = KEPT_DAYS, most: int = MOST_KEPT) -> None:
-    """Drop what is older than some days, and what is beyond the newest so many."""
-    database.query(sql.forget_rejected, days=days, most=most)
 
 
 def _cut(text: str) -> str:

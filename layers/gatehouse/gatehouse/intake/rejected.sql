@@ -17,9 +17,3 @@ where (:gateway::text is null or gateway = :gateway::text)
   and (:account::text is null or account = :account::text)
 order by id desc
 limit :most::integer;
-
--- name: forget_rejected
--- Drops what is older than some days, and what is beyond the newest so many.
-delete from rejected_requests
-where received_at < now() - make_interval(days => :days::integer)
-   or id <= (select id from rejected_requests order by id desc offset :most::integer limit 1);

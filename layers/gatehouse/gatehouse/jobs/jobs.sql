@@ -90,3 +90,9 @@ from jobs
 where status in ('waiting', 'leased', 'dead')
 group by topic
 order by topic;
+
+-- name: forget_rejected
+-- Drops refused requests that are older than some days, and those beyond the newest so many.
+delete from rejected_requests
+where received_at < now() - make_interval(days => :days::integer)
+   or id <= (select id from rejected_requests order by id desc offset :most::integer limit 1);

@@ -1,6 +1,16 @@
 """MX Merchant: https://developer.mxmerchant.com/docs/notifications-1."""
 
+from gatehouse.gateways import Credential
 from gatehouse.gateways.mx_merchant.translate import HANDLED, NAME, read_event, translate
 from gatehouse.gateways.mx_merchant.verify import verify
 
-__all__ = ["HANDLED", "NAME", "read_event", "translate", "verify"]
+__all__ = ["CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
+
+CREDENTIALS = (
+    Credential(
+        "token", "token of the webhook's URL, 32 characters or more (empty: made here)", signs=True, is_made_here=True
+    ),
+    Credential("merchant_id", "merchantId at MX Merchant", is_secret=False),
+    Credential("consumer_key", "consumer key of the API", is_secret=False, is_required=False),
+    Credential("consumer_secret", "consumer secret of the API", is_required=False),
+)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SettingError
-from gatehouse.gateways import Verified
+from gatehouse.gateways import Credential, Verified
 from gatehouse.gateways.paypal.certificates import process_certificates
 from gatehouse.gateways.paypal.client import LIVE_URL, SANDBOX_URL, PaypalClient, kept_client
 from gatehouse.gateways.paypal.translate import HANDLED, NAME, read_event, translate
@@ -12,7 +12,14 @@ from gatehouse.gateways.paypal.verify import Sender, verify_by_postback
 from gatehouse.gateways.paypal.verify import verify as verify_by_certificate
 from gatehouse.http_request import HttpRequest
 
-__all__ = ["HANDLED", "NAME", "read_event", "translate", "verify"]
+__all__ = ["CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
+
+CREDENTIALS = (
+    Credential("webhook_id", "id of the webhook, from PayPal's dashboard", signs=True, is_secret=False),
+    Credential("client_id", "client id of the app", is_secret=False, is_required=False),
+    Credential("client_secret", "client secret of the app", is_required=False),
+    Credential("verification", "certificate or postback (empty: certificate)", is_secret=False, is_required=False),
+)
 
 
 def verify(request: HttpRequest, account: GatewayAccount, *, now: datetime) -> Verified:

@@ -1,0 +1,239 @@
+"""`gatehouse gateways`: the merchants' accounts at the gateways and their secrets, which are never shown again."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from cli import output
+from cli.credentials import as_kept, asked_for
+from cli.target import keyring, ops_database
+from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
+from gatehouse.errors import SettingError
+from gatehouse.gateways import NAMES, gateway_named
+from gatehouse.intake.accounts import DEFAULT_ACCOUNT
+from gatehouse.models import accounts
+from gatehouse.models.accounts import KeptAccount
+from gatehouse.settings import settings
+from local import send
+
+LOOKED_BACK = timedelta(days=30)
+QUIET_BEFORE_RETIRING = timedelta(hours=24)  # a gateway that still uses an old secret does so within a day
+
+app = typer.Typer(
+    help="""Add and look after accounts at the gateways.
+
+Secrets are asked for, or read from a JSON file or stdin (--credentials FILE or -), never from the command line. The
+account `default` of each gateway is not here: it lives in Secrets Manager, so that it works with no database.""",
+    no_args_is_help=True,
+)
+
+
+def _gateway(name: str) -> str:
+    if name not in NAMES:
+        raise typer.BadParameter(f"must be one of {', '.join(NAMES)}")
+    return name
+
+
+def _account(name: str) -> str:
+    if name == DEFAULT_ACCOUNT:
+        raise typer.BadParameter("the default account lives in Secrets Manager: change its secret there")
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or len(name) > 64:
+        raise typer.BadParameter("must be 1 to 64 letters, digits, dashes, dots or underscores: it stands in the URL")
+    return name
+
+
+def _mode(name: str) -> str:
+    if name not in MODES:
+        raise typer.BadParameter(f"must be one of {', '.join(MODES)}")
+    return name
+
+
+GatewayArgument = Annotated[str, typer.Argument(callback=_gateway, help="stripe, paypal, …")]
+AccountArgument = Annotated[str, typer.Argument(callback=_account, help="The account's name; it stands in its URL.")]
+CredentialsOption = Annotated[
+    Path | None, typer.Option("--credentials", help="JSON file with the credentials; - for stdin (default: ask).")
+]
+
+
+@app.command()
+def add(
+    gateway: GatewayArgument,
+    account: AccountArgument,
+    merchant: Annotated[str, typer.Option("--merchant", help="Whose money it is; see `gatehouse merchants`.")],
+    mode: Annotated[str, typer.Option("--mode", callback=_mode, help="test or live (both: development only).")],
+    credentials: CredentialsOption = None,
+) -> None:
+    """Add an account; it works within a minute."""
+    database = ops_database()
+    if mode == "both" and settings().stage not in DEVELOPMENT_STAGES:
+        raise SettingError("mode both is for development only: choose test or live")
+    wanted = gateway_named(gateway).CREDENTIALS
+    given = asked_for(wanted, credentials)
+    accounts.add_account(
+        database,
+        keyring(),
+        gateway=gateway,
+        account=account,
+        merchant=merchant,
+        mode=mode,
+        credentials=as_kept(wanted, given),
+    )
+    output.say(f"added {gateway}/{account} of {merchant}, {mode}; webhook path: {_path(gateway, account)}")
+    for each in wanted:
+        if each.is_made_here:
+            output.say(f"{each.name}, shown this once: {given[each.name]}")
+
+
+@app.command("list")
+def list_(
+    gateway: Annotated[str | None, typer.Option("--gateway", help="Only accounts at this gateway.")] = None,
+) -> None:
+    """List the accounts."""
+    found = accounts.list_accounts(ops_database(), keyring(), gateway=gateway)
+    if not found:
+        output.say("no account yet: `gatehouse gateways add` adds one")
+        return
+    output.show_table(
+        ("Gateway", "Account", "Merchant", "Mode", "On", "Secrets", "Changed"),
+        (
+            (
+                kept.row["gateway"],
+                kept.row["account"],
+                kept.row["merchant"],
+                kept.row["mode"],
+                "yes" if kept.row["is_active"] else "no",
+                len(kept.credentials["signing_secrets"]),
+                f"{kept.row['updated_at']:%Y-%m-%d %H:%M:%S}",
+            )
+            for kept in found
+        ),
+        right=("Secrets",),
+    )
+
+
+@app.command()
+def show(gateway: GatewayArgument, account: AccountArgument) -> None:
+    """Show an account: what is set, and how much each of its secrets is used. No secret is shown, only fingerprints."""
+    database = ops_database()
+    kept = accounts.find_account(database, keyring(), gateway, account)
+    output.say(f"{gateway}/{account} of {kept.row['merchant']}, {kept.row['mode']}, {_on(kept)}")
+    output.say(f"webhook path: {_path(gateway, account)}")
+    wanted = gateway_named(gateway).CREDENTIALS
+    for each in wanted:
+        if not each.signs:
+            value = kept.credentials.get(each.name)
+            output.say(f"{each.name:<16} {'not set' if not value else 'set' if each.is_secret else value}")
+    used = accounts.use_of_secrets(database, gateway, account, datetime.now(UTC) - LOOKED_BACK)
+    output.show_table(
+        ("Secret", "Fingerprint", "Events in 30 days", "Last used (UTC)"),
+        (
+            (
+                "current" if place == 0 else "old",
+                name,
+                used[name]["events"] if name in used else 0,
+                f"{used[name]['last_used_at']:%Y-%m-%d %H:%M:%S}" if name in used else None,
+            )
+            for place, name in enumerate(map(fingerprint, kept.credentials["signing_secrets"]))
+        ),
+        right=("Events in 30 days",),
+    )
+
+
+@app.command()
+def rotate(gateway: GatewayArgument, account: AccountArgument, credentials: CredentialsOption = None) -> None:
+    """Give an account a new signing secret; the old one stays valid until it is retired."""
+    database, keys = ops_database(), keyring()
+    kept = accounts.find_account(database, keys, gateway, account)
+    signing = [each for each in gateway_named(gateway).CREDENTIALS if each.signs]
+    given = asked_for(signing, credentials)
+    new = given[signing[0].name]
+    held = kept.credentials["signing_secrets"]
+    if new == held[0]:
+        raise SettingError("this is the current secret already")
+    changed = {**kept.credentials, "signing_secrets": [new, *(old for old in held if old != new)]}
+    accounts.replace_credentials(database, keys, kept, changed)
+    output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {len(held)} old; retire when the old is unused")
+    if signing[0].is_made_here:
+        output.say(f"{signing[0].name}, shown this once: {new}")
+
+
+@app.command()
+def retire(
+    gateway: GatewayArgument,
+    account: AccountArgument,
+    force: Annotated[bool, typer.Option("--force", help="Also a secret that signed within the last 24 hours.")] = False,
+) -> None:
+    """Remove the old signing secrets of an account; one that was used within a day only with --force."""
+    database, keys = ops_database(), keyring()
+    kept = accounts.find_account(database, keys, gateway, account)
+    current, *old = kept.credentials["signing_secrets"]
+    if not old:
+        output.say("there is no old secret")
+        return
+    used = accounts.use_of_secrets(database, gateway, account, datetime.now(UTC) - QUIET_BEFORE_RETIRING)
+    still_used = [name for name in map(fingerprint, old) if name in used]
+    if still_used and not force:
+        raise SettingError(f"still in use within 24 hours: {', '.join(still_used)}; --force retires it all the same")
+    accounts.replace_credentials(database, keys, kept, {**kept.credentials, "signing_secrets": [current]})
+    output.say(f"{gateway}/{account}: {len(old)} old retired, {fingerprint(current)} stays")
+
+
+@app.command()
+def disable(gateway: GatewayArgument, account: AccountArgument) -> None:
+    """Switch an account off: its events are still checked and kept, as ignored, and count as nothing."""
+    accounts.switch_account(ops_database(), gateway, account, is_active=False)
+    output.say(f"{gateway}/{account} is off")
+
+
+@app.command()
+def enable(gateway: GatewayArgument, account: AccountArgument) -> None:
+    """Switch an account on again; `gatehouse events retry` takes up what was ignored meanwhile."""
+    accounts.switch_account(ops_database(), gateway, account, is_active=True)
+    output.say(f"{gateway}/{account} is on")
+
+
+@app.command()
+def test(
+    gateway: GatewayArgument,
+    account: AccountArgument,
+    url: Annotated[str, typer.Option("--url", help="Address of the API, such as https://hooks.example.com.")],
+) -> None:
+    """Send an event of an unknown type to the account's own URL, signed as the gateway would; it is kept as ignored."""
+    if gateway == "paypal":
+        raise SettingError("PayPal signs with its own key: send a test from its webhooks simulator (test accounts)")
+    kept = accounts.find_account(ops_database(), keyring(), gateway, account)
+    secret = kept.credentials["signing_secrets"][0]
+    body = json.dumps(_test_payload(gateway, kept)).encode()
+    headers = send.SIGNERS[gateway](body, {}, secret, int(time.time()))
+    path = _path(gateway, account).replace("<token>", quote(secret, safe=""))
+    status, answer = send.post(url.rstrip("/") + path, body, {"Content-Type": "application/json", **headers})
+    output.say(f"{status} {answer}")
+    raise typer.Exit(0 if status == 200 else 1)
+
+
+def _test_payload(gateway: str, kept: KeptAccount) -> dict[str, Any]:
+    """Return an event that means nothing, in the gateway's own form."""
+    now = int(time.time())
+    livemode = kept.row["mode"] == "live"
+    match gateway:
+        case "stripe":
+            head = {"id": f"evt_gatehouse_test_{now}", "object": "event", "created": now, "livemode": livemode}
+            return {**head, "type": "gatehouse.test", "data": {"object": {}}}
+        case "mx_merchant":
+            return {"eventType": "GatehouseTest", "merchantId": kept.credentials["merchant_id"], "id": str(now)}
+        case _:
+            data = {"id": now, "domain": "live" if livemode else "test"}
+            return {"event": "gatehouse.test", "type": "gatehouse.test", "data": data}
+
+
+def _on(kept: KeptAccount) -> str:
+    return "on" if kept.row["is_active"] else "off (the account or its merchant)"
+
+
+def _path(gateway: str, account: str) -> str:
+    return f"/webhooks/{gateway}/{account}{'/<token>' if gateway == 'mx_merchant' else ''}"

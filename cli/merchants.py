@@ -1,0 +1,50 @@
+"""`gatehouse merchants`: whose money it is."""
+
+from typing import Annotated
+
+import typer
+
+from cli import output
+from cli.target import ops_database
+from gatehouse.models import accounts
+
+app = typer.Typer(help="Add, list and switch merchants. Every account belongs to one.", no_args_is_help=True)
+
+MerchantArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits, dashes; it never changes.")]
+
+
+@app.command()
+def add(
+    merchant: MerchantArgument,
+    name: Annotated[str, typer.Option("--name", help="As people call it (default: the same).")] = "",
+) -> None:
+    """Add a merchant."""
+    added = accounts.add_merchant(ops_database(), merchant, name or merchant)
+    output.say(f"added {added['id']}")
+
+
+@app.command("list")
+def list_() -> None:
+    """List the merchants."""
+    output.show_table(
+        ("Merchant", "Name", "On", "Accounts"),
+        (
+            (row["id"], row["name"], "yes" if row["is_active"] else "no", row["accounts"])
+            for row in accounts.list_merchants(ops_database())
+        ),
+        right=("Accounts",),
+    )
+
+
+@app.command()
+def disable(merchant: MerchantArgument) -> None:
+    """Switch a merchant off: events of all its accounts are kept as ignored and count as nothing."""
+    accounts.switch_merchant(ops_database(), merchant, is_active=False)
+    output.say(f"{merchant} is off")
+
+
+@app.command()
+def enable(merchant: MerchantArgument) -> None:
+    """Switch a merchant on again."""
+    accounts.switch_merchant(ops_database(), merchant, is_active=True)
+    output.say(f"{merchant} is on")
