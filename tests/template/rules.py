@@ -22,6 +22,10 @@ HARMLESS_MANAGED_POLICIES = {"arn:aws:iam::aws:policy/service-role/AWSLambdaBasi
 
 ACCESS_LOG_FIELDS = ("requestId", "routeKey", "status", "integrationErrorMessage", "responseLatency", "sourceIp")
 
+# `make run` gives these to the functions; the settings accept them, or do harm only, where STAGE is local.
+LOCAL_VARIABLES = {"DATABASE_TLS", "PAYPAL_CERTIFICATE_HOST", "PAYPAL_CERTIFICATE_ROOT_FILE"}
+LOCAL_PREFIXES = ("AWS_ENDPOINT_URL",)
+
 SECRET_LOOKING_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL|POSTGRES_URL")
 SECRET_LOOKING_VALUE = re.compile(
     r"(sk|rk|pk)_(live|test)_|whsec_|-----BEGIN|://[^/]*:[^/]*@|[A-Za-z0-9+/]{32,}={0,2}$"
@@ -117,6 +121,22 @@ def rights_are_used(template: Template) -> list[str]:
     return wrong
 
 
+def rights_to_an_optional_secret_are_optional(template: Template) -> list[str]:
+    """A parameter that may be empty must not stand in a policy when it is: IAM refuses a statement about nothing."""
+    optional = {name for name, each in template.source["Parameters"].items() if each.get("Default") == ""}
+    wrong = []
+    for owner, statement in _statements(template):
+        for each in _listed(statement.get("Resource", [])):
+            if each.get("Ref") in optional:
+                wrong.append(f"{owner}: a right to {each['Ref']}, which may be empty")
+            if "Fn::If" in each:
+                condition, secret, _ = each["Fn::If"]
+                is_given = {"Fn::Not": [{"Fn::Equals": [secret, ""]}]}
+                if template.source["Conditions"].get(condition) != is_given:
+                    wrong.append(f"{owner}: {condition} does not say whether {secret['Ref']} is given")
+    return wrong
+
+
 def only_the_migrator_is_owner(template: Template) -> list[str]:
     """The owner of the schema stands above row-level security: no function that the world can reach may be it."""
     return [
@@ -150,6 +170,16 @@ def no_reserved_variable(template: Template) -> list[str]:
         if variable.startswith(("AWS_LAMBDA_", "LAMBDA_"))
         or variable
         in {"_HANDLER", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TZ"}
+    ]
+
+
+def no_setting_of_the_local_stage(template: Template) -> list[str]:
+    """What makes `make run` possible would let a stranger's certificate, database or cloud stand for the real one."""
+    return [
+        f"{name}: {variable} is for the local stage only"
+        for name, function in _functions(template).items()
+        for variable in _variables(function)
+        if variable in LOCAL_VARIABLES or variable.startswith(LOCAL_PREFIXES)
     ]
 
 
@@ -223,13 +253,13 @@ def connections_fit_the_pool(template: Template) -> list[str]:
 
 
 def webhooks_are_throttled(template: Template) -> list[str]:
-    """Each webhook route has a limit of its own, so that one gateway's storm leaves room for the others."""
+    """Each route to a webhook, an alias too, has a limit of its own: one gateway's storm leaves room for the others."""
     routes = {f"{method} {path}" for method, path in routes_of(template)}
     wrong = []
     for name, stage in template.of_type("AWS::ApiGatewayV2::Stage").items():
         limits = stage["Properties"].get("RouteSettings", {})
         wrong += [f"{name} limits {each}, which is no route" for each in limits if each not in routes]
-        for route in sorted(each for each in routes if each.startswith("POST /webhooks/")):
+        for route in sorted(webhook_routes_of(template)):
             if not {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(limits.get(route, {})):
                 wrong.append(f"{route} is not throttled")
     return wrong
@@ -244,9 +274,11 @@ RULES: tuple[Rule, ...] = (
     no_wildcard_without_reason,
     no_managed_policies,
     rights_are_used,
+    rights_to_an_optional_secret_are_optional,
     only_the_migrator_is_owner,
     no_secret_in_environment,
     no_reserved_variable,
+    no_setting_of_the_local_stage,
     logs_are_kept_for_a_set_time,
     access_logs_hide_paths,
     snapstart_has_an_alias,
@@ -265,6 +297,20 @@ def routes_of(template: Template) -> list[tuple[str, str]]:
         for path, methods in api["Properties"]["Body"]["paths"].items()
         for method in methods
     ]
+
+
+def webhook_routes_of(template: Template) -> dict[str, str]:
+    """Return the folder in functions/ behind every route that leads to a webhook, such as stripe_webhook."""
+    folders = {name: each["Handler"].split(".")[0] for name, each in _functions(template).items()}
+    found = {}
+    for api in template.of_type("AWS::ApiGatewayV2::Api").values():
+        for path, methods in api["Properties"]["Body"]["paths"].items():
+            for method, operation in methods.items():
+                uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+                function = re.sub(r"Alias\w+$", "", re.findall(r"\$\{(\w+)", uri)[-1])
+                if folders[function].endswith("_webhook"):
+                    found[f"{method.upper()} {path}"] = folders[function]
+    return found
 
 
 def _functions(template: Template) -> Json:
@@ -314,11 +360,20 @@ def _granted(template: Template, function: str, action: str) -> set[str]:
     granted = set()
     for owner, statement in _statements(template):
         if owner == function and action in _texts(statement["Action"]):
-            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-            granted |= {
-                each["Ref"] if "Ref" in each else each["Fn::GetAtt"][0] for each in resources if isinstance(each, dict)
-            }
+            granted |= {_logical_id(each) for each in _listed(statement["Resource"])}
     return granted
+
+
+def _listed(resources: Any) -> list[Json]:
+    """Return what a statement is about, but for plain texts."""
+    return [each for each in (resources if isinstance(resources, list) else [resources]) if isinstance(each, dict)]
+
+
+def _logical_id(resource: Json) -> str:
+    """Return what a resource of a statement refers to; of a choice, what it refers to if it is there at all."""
+    if "Fn::If" in resource:
+        return _logical_id(resource["Fn::If"][1])
+    return str(resource["Ref"] if "Ref" in resource else resource["Fn::GetAtt"][0])
 
 
 def _texts(value: Any) -> list[str]:

@@ -110,6 +110,30 @@ BROKEN: list[tuple[Rule, str, Any, str]] = [
         "StripeWebhookFunction may send to InboxQueue and does not name it",
     ),
     (
+        rules.rights_to_an_optional_secret_are_optional,
+        "Resources/PaypalWebhookFunction/Properties/Policies/0/Statement/0/Resource/2",
+        {"Ref": "PaypalSecretArn"},
+        "PaypalWebhookFunction: a right to PaypalSecretArn, which may be empty",
+    ),
+    (
+        rules.rights_to_an_optional_secret_are_optional,
+        "Resources/PaypalWebhookFunction/Properties/Policies/0/Statement/0/Resource/2/Fn::If/0",
+        "HasPaystack",
+        "PaypalWebhookFunction: HasPaystack does not say whether PaypalSecretArn is given",
+    ),
+    (
+        rules.rights_to_an_optional_secret_are_optional,
+        "Conditions/HasPaypal",
+        {"Fn::Equals": [{"Ref": "PaypalSecretArn"}, ""]},
+        "PaypalWebhookFunction: HasPaypal does not say whether",
+    ),
+    (
+        rules.rights_are_used,
+        "Resources/PaypalWebhookFunction/Properties/Policies/0/Statement/0/Resource/2/Fn::If",
+        ["HasStripe", {"Ref": "StripeSecretArn"}, {"Ref": "AWS::NoValue"}],
+        "PaypalWebhookFunction may read StripeSecretArn and does not name it",
+    ),
+    (
         rules.only_the_migrator_is_owner,
         "Resources/HealthFunction/Properties/Environment/Variables/DATABASE_SECRET_ARN",
         {"Ref": "OwnerDatabaseSecretArn"},
@@ -144,6 +168,18 @@ BROKEN: list[tuple[Rule, str, Any, str]] = [
         "Resources/HealthFunction/Properties/Environment/Variables/AWS_REGION",
         "eu-west-1",
         "HealthFunction: AWS_REGION is reserved by Lambda",
+    ),
+    (
+        rules.no_setting_of_the_local_stage,
+        "Resources/PaypalWebhookFunction/Properties/Environment/Variables/PAYPAL_CERTIFICATE_HOST",
+        "certificates.example.com",
+        "PaypalWebhookFunction: PAYPAL_CERTIFICATE_HOST is for the local stage only",
+    ),
+    (
+        rules.no_setting_of_the_local_stage,
+        "Globals/Function/Environment/Variables/AWS_ENDPOINT_URL_SQS",
+        "https://sqs.example.com",
+        "AWS_ENDPOINT_URL_SQS is for the local stage only",
     ),
     (
         rules.logs_are_kept_for_a_set_time,
@@ -207,6 +243,18 @@ BROKEN: list[tuple[Rule, str, Any, str]] = [
     ),
     (
         rules.webhooks_are_throttled,
+        "Resources/HttpApi/Properties/RouteSettings/POST ~1webhooks~1mx_merchant~1{account}~1{token}",
+        GONE,
+        "POST /webhooks/mx_merchant/{account}/{token} is not throttled",
+    ),
+    (
+        rules.webhooks_are_throttled,
+        "Resources/HttpApi/Properties/RouteSettings/POST ~1api~1paystack~1webhook",
+        {"ThrottlingBurstLimit": 1},
+        "POST /api/paystack/webhook is not throttled",
+    ),
+    (
+        rules.webhooks_are_throttled,
         "Resources/HttpApi/Properties/RouteSettings/GET ~1nowhere",
         {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1},
         "limits GET /nowhere, which is no route",
@@ -214,7 +262,7 @@ BROKEN: list[tuple[Rule, str, Any, str]] = [
 ]
 
 
-@pytest.mark.req("O3", "G11", "P11")
+@pytest.mark.req("O3", "G11", "P11", "D5")
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_our_template_keeps_the_rule(rule: Rule) -> None:
     assert rule(our_template()) == []
