@@ -137,7 +137,7 @@ KILLED_WORKER = """
     from gatehouse.jobs import claim
     from gatehouse.jobs.claim import Done, work_on
     from tests.jobs.test_jobs import effect_of
-    
+    from tests.support.database import database_at
     def die(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
