@@ -26,9 +26,9 @@ run: .venv/.ready ## Start everything on this machine: PORT=8080 DEMO=0 FRESH=1 
 	@$(PYTHON) -m local --port $(PORT) --demo $(DEMO) --fresh $(FRESH) --verbose $(VERBOSE)
 
 .PHONY: send
-send: .venv/.ready ## Sign a payload and send it to what `make run` started: EVENT=events/stripe/….json GATEWAY=… SECRET=bad
+send: .venv/.ready ## Sign a payload and send it to what `make run` started: EVENT=events/stripe/….json GATEWAY=… ACCOUNT=… SECRET=bad
 	@test -n "$(EVENT)" || { echo "gatehouse: which one? make send EVENT=events/stripe/payment_intent.succeeded.json" >&2; exit 2; }
-	@$(PYTHON) -m local.send "$(EVENT)" --gateway "$(GATEWAY)" --secret "$(SECRET)"
+	@$(PYTHON) -m local.send "$(EVENT)" --gateway "$(GATEWAY)" --account "$(ACCOUNT)" --secret "$(SECRET)"
 
 .PHONY: stop-postgres start-postgres
 stop-postgres: .venv/.ready ## Let the Postgres of `make run` go away, as in an outage

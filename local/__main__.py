@@ -80,7 +80,7 @@ def run(supervisor: Supervisor, terminal: Terminal, ending: Ending, *, with_demo
     try:
         seconds = time.monotonic() - began
         if with_demonstration and supervisor.accounts:
-            terminal.say("  one signed sample event of each gateway, through the front door:")
+            terminal.say("  of each gateway one signed sample event and one forged, through the front door:")
             demonstrate(supervisor.accounts, stack, terminal)
         terminal.say(f"Gatehouse is ready after {seconds:.1f} s; Ctrl-C ends it.")
         for line in hints(stack):
@@ -95,7 +95,7 @@ def run(supervisor: Supervisor, terminal: Terminal, ending: Ending, *, with_demo
 def hints(stack: Mapping[str, Any]) -> list[str]:
     """Return what to try first."""
     lines = [f"curl {stack['api_url']}/health/database"]
-    lines += [f"{name}: POST {gateway['url']}" for name, gateway in stack["gateways"].items()]
+    lines += [f"POST {stack['api_url']}/webhooks/… for {', '.join(stack['gateways'])}"] if stack["gateways"] else []
     lines += ["make send EVENT=events/stripe/payment_intent.succeeded.json"] if "stripe" in stack["gateways"] else []
     lines += [f"psql {stack['database_url']}"]
     if not stack["pooled_database_url"]:

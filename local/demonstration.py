@@ -1,4 +1,4 @@
-"""The demonstration at the start: one signed sample event of each gateway, and what each became in the database."""
+"""The demonstration at the start: of each gateway one signed sample event and one forged, and what each became."""
 
 import json
 import time
@@ -13,25 +13,20 @@ from local.gateway_accounts import GatewayAccount
 from local.send import EventNotSendable, send
 from local.terminal import Terminal
 
-FEE_SECONDS = 5.0  # the fee comes from a job, a moment after the answer
+FEE_SECONDS = 5.0  # a fee that an event lacks comes from a job, a moment after the answer
+FORGED = "a secret that somebody guessed, as long as any token"
 
 sql = load_statements(local_database.FOLDER / "demonstration.sql")
 
 
 def demonstrate(accounts: Sequence[GatewayAccount], stack: Mapping[str, Any], terminal: Terminal) -> None:
-    """Send one event of each gateway through the front door and show what it became."""
+    """Send a signed and a forged event of each gateway through the front door and show what each became."""
     database = local_database.connect(str(stack["database_url"]))
     rows = [("gateway", "event", "answer", "in the database")]
     try:
         for account in accounts:
-            body = account.sample.read_bytes()
-            try:
-                status, answer = send(account.name, body, stack)
-            except EventNotSendable as reason:
-                rows.append((account.name, account.sample.stem, "none", str(reason)))
-                continue
-            became = _what_became(database, account.name, body) if status == 200 else ""
-            rows.append((account.name, account.sample.stem, f"{status} {_word(answer)}", became))
+            rows.append((account.name, account.sample.stem, *_accepted(account, stack, database)))
+            rows.append(("", "  forged", *_refused(account, stack, database)))
     finally:
         database.close()
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -39,19 +34,42 @@ def demonstrate(accounts: Sequence[GatewayAccount], stack: Mapping[str, Any], te
         terminal.say("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)))
 
 
-def _what_became(database: Database, gateway: str, body: bytes) -> str:
-    """Say what stands in the database for the event; waits a moment for the fee."""
+def _accepted(account: GatewayAccount, stack: Mapping[str, Any], database: Database) -> tuple[str, str]:
+    """Send the sample; return the answer and what stands in the database for it."""
+    try:
+        status, answer = send(account.name, account.sample.read_bytes(), stack)
+    except EventNotSendable as reason:
+        return "none", str(reason)
+    became = _what_became(database, account.name, json.loads(answer)["event"]) if status == 200 else ""
+    return f"{status} {_word(answer)}", became
+
+
+def _refused(account: GatewayAccount, stack: Mapping[str, Any], database: Database) -> tuple[str, str]:
+    """Send the sample signed with another secret; return the answer and whether the database has changed."""
+    before = database.query(sql.count_events, gateway=account.name)
+    try:
+        status, answer = send(account.name, account.sample.read_bytes(), stack, secret=FORGED)
+    except EventNotSendable as reason:
+        return "none", str(reason)
+    is_same = database.query(sql.count_events, gateway=account.name) == before
+    return f"{status} {_word(answer)}", "nothing" if is_same else "an event: it must not be there"
+
+
+def _what_became(database: Database, gateway: str, event_id: str) -> str:
+    """Say what stands in the database for the event; waits a moment for a job that finds out its fee."""
     deadline = time.monotonic() + FEE_SECONDS
     while True:
-        found = database.query(sql.payment_of_event, gateway=gateway, event_id=json.loads(body)["id"])
-        if (found and found[0]["fee_minor"] is not None) or time.monotonic() > deadline:
-            return _words(found[0]) if found else "nothing"
+        found = database.query(sql.payment_of_event, gateway=gateway, event_id=event_id)
+        if not found:
+            return "nothing"
+        if not found[0]["is_worked_on"] or time.monotonic() > deadline:
+            return _words(found[0])
         time.sleep(0.1)
 
 
 def _words(row: Mapping[str, Any]) -> str:
     if row["payment_id"] is None:
-        return f"event {row['event_status']}"
+        return f"event {row['event_status']}" + (f": {row['reason']}" if row["reason"] else "")
     amount = written(row["amount_minor"], row["currency"])
     fee = "unknown yet" if row["fee_minor"] is None else written(row["fee_minor"], row["fee_currency"])
     return f"event {row['event_status']}: payment {row['payment_id']} {row['payment_status']}, {amount}, fee {fee}"

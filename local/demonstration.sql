@@ -1,6 +1,12 @@
 -- name: payment_of_event
--- The event and the payment that it speaks of, with all that is known of it now.
+-- The event and the payment that it speaks of, with all that is known of it now, and whether a job will tell more.
 SELECT e.status AS event_status,
+       e.reason,
+       EXISTS (
+           SELECT FROM jobs j
+           JOIN payment_objects n ON j.business_key = concat_ws('/', n.gateway, n.account, n.object_id)
+           WHERE n.payment_id = p.id AND j.status IN ('waiting', 'leased')
+       ) AS is_worked_on,
        p.id AS payment_id,
        p.status AS payment_status,
        p.amount_minor,
@@ -15,3 +21,7 @@ WHERE e.gateway = :gateway
   AND e.event_id = :event_id
 ORDER BY p.id
 LIMIT 1
+
+-- name: count_events
+-- How many events of a gateway are recorded.
+SELECT count(*) AS events FROM webhook_events WHERE gateway = :gateway

@@ -1,14 +1,17 @@
 """The account that this machine has at each gateway: invented secrets, a sample event, and a stand-in for its API."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from local.gateway_apis import Gateway, StripeApi
-from local.kept_secrets import KeptSecrets
+from local.gateway_apis import GatewayApi, PaypalApi, StripeApi
+from local.kept_secrets import KeptPorts, KeptSecrets
+from local.paypal_certificate import paypal_certificate
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
+MX_MERCHANT_ID = "418355562"  # the one in MX Merchant's own samples, so that they are ours
 
 
 @dataclass(frozen=True)
@@ -18,27 +21,86 @@ class GatewayAccount:
     name: str
     secret: Mapping[str, Any]  # as the functions find it in Secrets Manager
     shown: Mapping[str, Any]  # what stack.json says of it, besides its webhook's URL
-    api: Callable[[], Gateway]
     sample: Path
+    token: str = ""  # the end of the webhook's path, where it holds a secret
+    api: GatewayApi | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)  # what the functions must know of the stand-in
 
     @property
     def parameter_prefix(self) -> str:
         """Return how the template's parameters of this gateway begin, such as MxMerchant."""
         return "".join(word.title() for word in self.name.split("_"))
 
+    @property
+    def path(self) -> str:
+        """Return the path of its webhook."""
+        return f"/webhooks/{self.name}" + (f"/default/{self.token}" if self.token else "")
 
-def gateway_accounts(kept: KeptSecrets) -> list[GatewayAccount]:
-    """Return the accounts of all gateways."""
-    return [_stripe(kept)]
+
+def gateway_accounts(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> list[GatewayAccount]:
+    """Return the accounts of all gateways; each stand-in has its port and is not started yet."""
+    return [_stripe(kept, ports), _paypal(kept, ports, folder), _paystack(kept), _sayswitch(kept), _mx_merchant(kept)]
 
 
-def _stripe(kept: KeptSecrets) -> GatewayAccount:
+def _stripe(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     signing_secret = kept.token("stripe_signing_secret", "whsec_")
     api_key = kept.token("stripe_api_key", "sk_test_")
     return GatewayAccount(
         name="stripe",
         secret={"signing_secrets": [signing_secret], "api_key": api_key, "mode": "both"},
         shown={"signing_secret": signing_secret},
-        api=StripeApi,
         sample=EVENTS / "stripe" / "payment_intent.succeeded.json",
+        api=GatewayApi(StripeApi(), ports.port("stripe")),
+    )
+
+
+def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount:
+    webhook_id = kept.token("paypal_webhook_id", "WH")
+    certificate = paypal_certificate(folder.resolve() / "paypal")
+    api = GatewayApi(PaypalApi(certificate.file.read_text()), ports.port("paypal"))
+    return GatewayAccount(
+        name="paypal",
+        secret={"signing_secrets": [webhook_id], "mode": "both"},
+        shown={
+            "webhook_id": webhook_id,
+            "cert_url": api.url + PaypalApi.CERTIFICATE_PATH,
+            "private_key_file": str(certificate.private_key_file),
+        },
+        sample=EVENTS / "paypal" / "payment.capture.completed.json",
+        api=api,
+        settings={
+            "PAYPAL_CERTIFICATE_HOST": urlsplit(api.url).netloc,
+            "PAYPAL_CERTIFICATE_ROOT_FILE": str(certificate.root_file),
+        },
+    )
+
+
+def _paystack(kept: KeptSecrets) -> GatewayAccount:
+    secret_key = kept.token("paystack_secret_key", "sk_test_")
+    return GatewayAccount(
+        name="paystack",
+        secret={"signing_secrets": [secret_key], "mode": "both"},
+        shown={"secret_key": secret_key},
+        sample=EVENTS / "paystack" / "charge.success.json",
+    )
+
+
+def _sayswitch(kept: KeptSecrets) -> GatewayAccount:
+    secret_key = kept.token("sayswitch_secret_key", "sk_test_")
+    return GatewayAccount(
+        name="sayswitch",
+        secret={"signing_secrets": [secret_key], "mode": "both"},
+        shown={"secret_key": secret_key},
+        sample=EVENTS / "sayswitch" / "payment.success.json",
+    )
+
+
+def _mx_merchant(kept: KeptSecrets) -> GatewayAccount:
+    token = kept.token("mx_merchant_token", "")
+    return GatewayAccount(
+        name="mx_merchant",
+        secret={"signing_secrets": [token], "merchant_id": MX_MERCHANT_ID, "mode": "both"},
+        shown={"merchant_id": MX_MERCHANT_ID},
+        sample=EVENTS / "mx_merchant" / "PaymentSuccess.json",
+        token=token,
     )

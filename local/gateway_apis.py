@@ -55,7 +55,7 @@ class ApiAnswer:
     """The answer to it."""
 
     status: int
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | str  # what is not text is sent as JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,10 +89,10 @@ class StripeApi:
         """Take over the payment intent or charge of an event; an older event does not overwrite a newer one."""
         event = json.loads(event_body)
         thing = event["data"]["object"]
-        if thing["object"] in ("payment_intent", "charge"):
-            self._keep(thing, event["created"])
-        for charge in thing.get("charges", {}).get("data", []):  # in payment intents before version 2022-11-15
-            self._keep(charge, event["created"])
+        charges = thing.get("charges")  # in payment intents before version 2022-11-15
+        for each in (thing, *(charges.get("data", ()) if isinstance(charges, dict) else ())):
+            if isinstance(each, dict) and each.get("object") in ("payment_intent", "charge") and "id" in each:
+                self._keep(each, event["created"])
 
     def remember(self, thing: dict[str, Any]) -> None:
         """Know one payment intent or charge from now on."""
@@ -164,6 +164,33 @@ class StripeApi:
         if charge is None or not whole:
             return {**intent, "latest_charge": charge_id}
         return {**intent, "latest_charge": _expanded_charge(charge, "latest_charge.balance_transaction" in expand)}
+
+
+class PaypalApi:
+    """The certificate under which this machine's PayPal signs; nothing else is asked of it."""
+
+    name = "paypal"
+    CERTIFICATE_PATH = "/v1/notifications/certs/CERT-of-this-machine"
+
+    def __init__(self, certificate_pem: str) -> None:
+        self._certificate_pem = certificate_pem
+
+    def learn(self, event_body: bytes) -> None:
+        """Keep nothing: it is not asked for payments."""
+
+    def remember(self, thing: dict[str, Any]) -> None:
+        """Keep nothing, as above."""
+
+    def answer(self, request: ApiRequest) -> ApiAnswer:
+        """Answer GET of the certificate."""
+        if (request.method, request.path) == ("GET", self.CERTIFICATE_PATH):
+            return ApiAnswer(200, self._certificate_pem, {"Content-Type": "application/x-pem-file"})
+        return ApiAnswer(404, {"name": "RESOURCE_NOT_FOUND", "message": "The specified resource does not exist."})
+
+    def refusal(self, status: int) -> ApiAnswer:
+        """Return PayPal's words for 401, 429 and 500."""
+        names = {401: "AUTHENTICATION_FAILURE", 429: "RATE_LIMIT_REACHED"}
+        return ApiAnswer(status, {"name": names.get(status, "INTERNAL_SERVER_ERROR"), "debug_id": "of this machine"})
 
 
 def fee_minor(amount_minor: int) -> int:
@@ -345,7 +372,8 @@ def _server_of(api: GatewayApi, port: int) -> _Server:
             else:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 answer, cut = api.answer(ApiRequest(self.command, parts.path, parse_qs(parts.query), headers))
-            content = json.dumps(answer.body, indent=2).encode()
+            text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body, indent=2)
+            content = text.encode()
             self._send(answer, content[: len(content) // 2] if cut else content)
 
         def _send(self, answer: ApiAnswer, content: bytes) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,6 @@ from gatehouse.errors import AwsError, GatehouseError, MigrationRefused
 from gatehouse.settings import AwsCredentials
 from local import kept_messages, local_database, pooler, stack_file
 from local.gateway_accounts import GatewayAccount, gateway_accounts
-from local.gateway_apis import GatewayApi
 from local.http_front import HttpFront
 from local.import_check import check_imports
 from local.kept_secrets import KeptPorts, KeptSecrets, is_free
@@ -122,17 +121,18 @@ class Supervisor:
         moto.wait_until_ready()
         self._sqs = self._aws_client("sqs")
 
-        parameters = self._put_secrets(pooled_port)
-        stack, apis = self._read_template(parameters)
+        known = gateway_accounts(self._kept, self._ports, folder)
+        parameters = self._put_secrets(known, pooled_port)
+        stack = self._read_template(known, parameters)
         if waited := kept_messages.give_back(folder, stack.queues, self._sqs):
             self.terminal.say(f"  {waited} messages of the last run are back in their queues")
         check_imports(stack.functions.values(), self.terminal.function_broken)
-        functions = self._functions(stack, apis)
+        functions = self._functions(stack)
         self._start_pollers(stack, functions)
         self._start_schedules(stack, functions)
         self._start_front(stack, functions)
         self.stack = {
-            **self._description(stack, apis, pooled_port),
+            **self._description(stack, pooled_port),
             "command_line": self._command_line_environment(parameters, stack),
         }
         stack_file.write(folder, self.stack)
@@ -199,7 +199,7 @@ class Supervisor:
         bouncer.wait_until_ready()
         return bouncer.port
 
-    def _put_secrets(self, pooled_port: int | None) -> dict[str, str]:
+    def _put_secrets(self, known: Sequence[GatewayAccount], pooled_port: int | None) -> dict[str, str]:
         """Put every secret into Secrets Manager and return the template's parameters that name them."""
         client = self._aws_client("secretsmanager")
 
@@ -214,30 +214,34 @@ class Supervisor:
             parameters[f"{word.title()}DatabaseSecretArn"] = put(f"{word}-database", content)
         keys = {"current": "k1", "keys": {"k1": self._kept.key("data_key_1")}}
         parameters["DataKeysSecretArn"] = put("data-keys", keys)
-        for account in gateway_accounts(self._kept):
+        for account in known:
             parameters[f"{account.parameter_prefix}SecretArn"] = put(account.name, account.secret)
         client.close()
         return parameters
 
-    def _read_template(self, parameters: dict[str, str]) -> tuple[Stack, dict[str, GatewayApi]]:
-        """Read the template, with a stand-in's address for each gateway's API; start those that it has webhooks for."""
-        accounts = gateway_accounts(self._kept)
-        apis = {account.name: GatewayApi(account.api(), self._ports.port(account.name)) for account in accounts}
-        for account in accounts:
-            self._started.callback(apis[account.name].stop)
-            parameters[f"{account.parameter_prefix}ApiUrl"] = apis[account.name].url
+    def _read_template(self, known: Sequence[GatewayAccount], parameters: dict[str, str]) -> Stack:
+        """Read the template, with a stand-in's address for a gateway's API; start those that it has webhooks for."""
+        for account in known:
+            if account.api:
+                self._started.callback(account.api.stop)
+                parameters[f"{account.parameter_prefix}ApiUrl"] = account.api.url
         stack = load_stack(self.options.template, parameters, self._moto.endpoint)
-        self.accounts = [account for account in accounts if _webhook_of(account, stack) is not None]
+        self.accounts = [account for account in known if _webhook_of(account, stack) is not None]
         for account in self.accounts:
-            apis[account.name].start()
-        return stack, apis
+            if account.api:
+                account.api.start()
+        return stack
 
-    def _functions(self, stack: Stack, apis: Mapping[str, GatewayApi]) -> dict[str, ObservedFunction]:
-        listeners = {_webhook_of(account, stack): apis[account.name].gateway for account in self.accounts}
+    def _functions(self, stack: Stack) -> dict[str, ObservedFunction]:
+        listeners = {_webhook_of(account, stack): account.api.gateway for account in self.accounts if account.api}
+        # For all, and not the webhooks alone: inbox_replayer checks what could not be checked when it came.
+        local_settings = {"DATABASE_TLS": "off"}
+        for account in self.accounts:
+            local_settings |= account.settings
         functions = {}
         for logical_id, spec in stack.functions.items():
             function = LambdaFunction(
-                replace(spec, environment={**spec.environment, "DATABASE_TLS": "off"}),
+                replace(spec, environment={**spec.environment, **local_settings}),
                 on_line=self.terminal.function_line,
                 most_environments=self.options.most_environments,
                 aws_endpoint=self._moto.endpoint,
@@ -299,11 +303,10 @@ class Supervisor:
         name = functions[function_id].short_name if function_id else ""
         self.terminal.request(status, route, name, milliseconds)
 
-    def _description(self, stack: Stack, apis: Mapping[str, GatewayApi], pooled_port: int | None) -> dict[str, Any]:
+    def _description(self, stack: Stack, pooled_port: int | None) -> dict[str, Any]:
         """Return what stack.json says."""
         api_url = f"http://127.0.0.1:{self.options.port}"
         database_url = self._server.url(local_database.NAME)
-        paths = {route.function_id: route.path for route in stack.routes}
         return {
             "pid": os.getpid(),
             "api_url": api_url,
@@ -313,8 +316,8 @@ class Supervisor:
             "queues": dict(stack.queues),
             "gateways": {
                 account.name: {
-                    "url": api_url + paths[str(_webhook_of(account, stack))],
-                    "api_url": apis[account.name].url,
+                    "url": api_url + account.path,
+                    **({"api_url": account.api.url} if account.api else {}),
                     **account.shown,
                 }
                 for account in self.accounts
@@ -323,10 +326,6 @@ class Supervisor:
 
     def _command_line_environment(self, parameters: Mapping[str, str], stack: Stack) -> dict[str, str]:
         """Return the settings with which `gatehouse` commands talk to this stack, as ops do to a deployed one."""
-        secrets = {
-            f"{account.parameter_prefix.upper()}_SECRET_ARN": parameters[f"{account.parameter_prefix}SecretArn"]
-            for account in self.accounts
-        }
         queues = {
             f"{name.removesuffix('DeadLetterQueue').removesuffix('Queue').upper()}"
             f"{'_DLQ_URL' if name.endswith('DeadLetterQueue') else '_QUEUE_URL'}": url
@@ -340,7 +339,6 @@ class Supervisor:
             "DATABASE_TLS": "off",
             "DATABASE_SECRET_ARN": parameters["OpsDatabaseSecretArn"],
             "DATA_KEYS_SECRET_ARN": parameters["DataKeysSecretArn"],
-            **secrets,
             **queues,
         }
 

@@ -65,4 +65,4 @@ class Terminal:
         if len(words) > LONGEST_WORDS:
             words = words[:LONGEST_WORDS] + " …"
         time = f"{milliseconds:6.0f} ms" if milliseconds else " " * 9
-        self.say(f"{moment} {status:>6} {time}  {function:<18} {words}")
+        self.say(f"{moment} {status:>6} {time}  {function:<19} {words}")

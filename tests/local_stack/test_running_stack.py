@@ -24,12 +24,23 @@ def test_an_event_is_taken_once_and_refused_with_another_secret(running_stack: R
     assert running_stack.send("stripe", event, secret="bad")[0] == 400
 
 
-@pytest.mark.req("G17", "O2")
-def test_the_demonstration_shows_what_the_event_became(running_stack: RunningStack) -> None:
+BECAME = {
+    "stripe": r"payment_intent.succeeded +200 \w+ +event applied: payment \d+ completed, 46\.20 EUR, fee 1\.64 EUR",
+    "paypal": r"payment.capture.completed +200 \w+ +event applied: payment \d+ completed, 30\.00 USD, fee 1\.54 USD",
+    "paystack": r"charge.success +200 \w+ +event applied: payment \d+ completed, 100\.00 NGN, fee unknown yet",
+    "sayswitch": r"payment.success +200 \w+ +event applied: payment \d+ processing, 10\.00 NGN, fee 0\.12 NGN",
+    "mx_merchant": r"PaymentSuccess +200 \w+ +event applied: payment \d+ processing, 11\.11 USD, fee unknown yet",
+}
+
+
+@pytest.mark.req("G1", "G2", "G3", "G4", "G5", "G6", "G7", "G17", "O2")
+def test_the_demonstration_shows_what_each_gateways_event_became(running_stack: RunningStack) -> None:
     supervisor = running_stack.supervisor
     demonstrate(supervisor.accounts, running_stack.facts, supervisor.terminal)
-    line = next(line for line in reversed(running_stack.lines) if "payment_intent.succeeded" in line)
-    assert re.search(r"stripe .* 200 \w+ .* event applied: payment \d+ completed, 46\.20 EUR, fee 1\.64 EUR", line)
+    table = running_stack.lines[-2 * len(BECAME) :]
+    for gateway, accepted, forged in zip(BECAME, table[::2], table[1::2], strict=True):
+        assert re.fullmatch(rf"  {gateway} +{BECAME[gateway]}", accepted)
+        assert re.fullmatch(r" +forged +40[01] SIGNATURE_REFUSED +nothing", forged)
 
 
 @pytest.mark.req("P12")
