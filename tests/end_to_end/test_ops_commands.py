@@ -1,0 +1,137 @@
+"""What ops do from the command line, against the running stack: accounts, merchants, keys, refused requests."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.stack import RunningStack, wait_until
+from tests.support.stripe_requests import signature, stripe_event
+
+ROOT = Path(__file__).parents[2]
+WITHIN_A_MINUTE = 75
+
+
+def gatehouse(stack: RunningStack, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command as ops would, against this stack."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **stack.facts["command_line"]},
+        capture_output=True,
+        text=True,
+        input=stdin,
+    )
+
+
+def done(stack: RunningStack, *arguments: str, stdin: str = "") -> str:
+    """Run a command that must work; return what it said."""
+    found = gatehouse(stack, *arguments, stdin=stdin)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def send(stack: RunningStack, account: str, secret: str, event_id: str) -> tuple[int, dict[str, Any]]:
+    """Send a signed Stripe event to an account's own URL."""
+    from local.send import post
+
+    body = json.dumps(stripe_event(event_id, id=f"pi_{event_id}", latest_charge=None)).encode()
+    url = f"{stack.facts['api_url']}/webhooks/stripe/{account}"
+    status, answer = post(url, body, {"stripe-signature": signature(body, secret=secret)})
+    return status, json.loads(answer)
+
+
+@pytest.mark.req("G11", "O5", "M7", "G12")
+def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack) -> None:
+    stack = running_stack
+    done(stack, "merchants", "add", "acme", "--name", "Acme")
+    secret, newer = "whsec_planted_old_secret", "whsec_planted_new_secret"
+    said = done(
+        stack,
+        "gateways",
+        "add",
+        "stripe",
+        "acme-eu",
+        "--merchant",
+        "acme",
+        "--mode",
+        "both",
+        "--credentials",
+        "-",
+        stdin=json.dumps({"signing_secret": secret, "api_key": "rk_planted_api_key"}),
+    )
+    assert "/webhooks/stripe/acme-eu" in said
+
+    began = time.monotonic()
+    wait_until(lambda: send(stack, "acme-eu", secret, "evt_acme_1")[0] == 200, seconds=WITHIN_A_MINUTE)
+    assert time.monotonic() - began < 60, "a new account works within a minute"
+    assert send(stack, "acme-eu", "whsec_forged", "evt_acme_forged")[0] == 400
+
+    done(
+        stack,
+        "gateways",
+        "rotate",
+        "stripe",
+        "acme-eu",
+        "--credentials",
+        "-",
+        stdin=json.dumps({"signing_secret": newer}),
+    )
+    wait_until(lambda: send(stack, "acme-eu", newer, "evt_acme_2")[0] == 200, seconds=WITHIN_A_MINUTE)
+    assert send(stack, "acme-eu", secret, "evt_acme_3")[0] == 200, "the old one still works"
+
+    refused = gatehouse(stack, "gateways", "retire", "stripe", "acme-eu")
+    assert (refused.returncode, "still in use within 24 hours" in refused.stderr) == (1, True)
+    assert "1 old retired" in done(stack, "gateways", "retire", "stripe", "acme-eu", "--force")
+    shown = done(stack, "gateways", "show", "stripe", "acme-eu")
+    assert "current" in shown
+    assert "set" in shown
+
+    tested = done(stack, "gateways", "test", "stripe", "acme-eu", "--url", stack.facts["api_url"])
+    assert '"status": "ignored"' in tested
+    assert "acme-eu" in done(stack, "events", "rejected", "--gateway", "stripe", "--headers")
+    assert "Acme" in done(stack, "merchants", "list")
+    assert "is off" in done(stack, "gateways", "disable", "stripe", "acme-eu")
+    assert "is on" in done(stack, "gateways", "enable", "stripe", "acme-eu")
+    assert "all are sealed with k1" in done(stack, "keys", "rotate-master")
+    assert "current" in done(stack, "keys", "list")
+
+    listed = [done(stack, *command) for command in (("gateways", "list"), ("events", "list"), ("events", "rejected"))]
+    everything = "\n".join([*stack.lines, json.dumps(stack.facts["gateways"]), said, shown, tested, *listed])
+    for planted in (secret, newer, "rk_planted_api_key", "whsec_forged"):
+        assert planted not in everything
+
+
+ADD = ("gateways", "add", "stripe", "x", "--merchant", "default", "--mode", "test")
+FROM_STDIN = ("--credentials", "-")
+
+
+@pytest.mark.req("O5")
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "complaint"),
+    [
+        (("gateways", "add", "venmo", *ADD[3:]), "", "must be one of"),
+        (("gateways", "add", "stripe", "default", *ADD[4:]), "", "lives in Secrets Manager"),
+        (("gateways", "add", "stripe", "a/b", *ADD[4:]), "", "it stands in the URL"),
+        ((*ADD[:-1], "prod"), "", "must be one of test, live, both"),
+        ((*ADD[:5], "nobody", *ADD[6:], *FROM_STDIN), '{"signing_secret": "s"}', "merchant"),
+        (ADD, "", "nobody is there to be asked"),
+        ((*ADD, *FROM_STDIN), "{}", "signing_secret is missing"),
+        ((*ADD, *FROM_STDIN), "secret", "not JSON"),
+        (("gateways", "show", "stripe", "nobody"), "", "there is no account stripe/nobody"),
+        (("merchants", "add", "No Spaces"), "", "merchants"),
+        (("merchants", "disable", "nobody"), "", "there is no merchant nobody"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    running_stack: RunningStack, arguments: tuple[str, ...], stdin: str, complaint: str
+) -> None:
+    found = gatehouse(running_stack, *arguments, stdin=stdin)
+    assert found.returncode != 0
+    assert complaint in " ".join(found.stderr.replace("│", " ").split())
+    assert "Traceback" not in found.stderr
