@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from gatehouse.sealing import Keyring
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.pgbouncer import PgBouncer
 
-KEYS = {"current": "k1", "keys": {"k1": base64.b64encode(bytes(range(32))).decode()}}
+KEYS: dict[str, Any] = {"current": "k1", "keys": {"k1": base64.b64encode(bytes(range(32))).decode()}}
 
 
 @pytest.fixture(scope="session")

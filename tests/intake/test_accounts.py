@@ -1,11 +1,15 @@
 """Accounts in the database: found, refreshed, rotated, switched off; and requests that nobody can check yet."""
 
+import base64
 import json
+import threading
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from gatehouse.accounts import fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.gateways import stripe
 from gatehouse.intake.accounts import AccountDirectory, AccountUnknown
@@ -17,6 +21,7 @@ from gatehouse.jobs.sweep import sweep
 from gatehouse.models import accounts
 from gatehouse.sealing import Keyring
 from tests.conftest import DatabaseOpener
+from tests.intake.conftest import KEYS
 from tests.support.database import database_at
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.proxies import CountingProxy
@@ -221,6 +226,52 @@ def test_refused_requests_are_kept_masked_and_bounded(door: Door, worker: Databa
     worker.query("delete from rejected_requests where id = 6")
     sweep(worker, queues.bell(), seconds=5)
     assert len(list_rejected(door.ops, most=100)) == MOST_A_MINUTE - 5
+
+
+def test_accounts_sealed_with_a_new_data_key_stay_in_use(door: Door, intake: Database) -> None:
+    door.add("acme", "whsec_acme")
+    door.add("broken", "whsec_broken")
+    newer = {"current": "k2", "keys": {**KEYS["keys"], "k2": base64.b64encode(bytes(range(1, 33))).decode()}}
+    kept = accounts.find_account(door.ops, door.keyring, "stripe", "acme")
+    accounts.replace_credentials(door.ops, Keyring(newer), kept, kept.credentials)
+    assert {row["key_id"]: row["accounts"] for row in accounts.keys_in_use(door.ops)} == {"k1": 1, "k2": 1}
+    door.ops.query("update gateway_accounts set credentials = '\\x00' where account = 'broken'")
+
+    behind = Keyring(KEYS, newer=lambda: newer)  # a process that fetched its keys before the new one was there
+    door.directory = AccountDirectory("stripe", lambda: intake, lambda: behind, lambda _: {}, clock=door.clock)
+    assert door.send("acme", "whsec_acme")[0] == 200
+    assert behind.current == "k2"
+    assert door.send("broken", "whsec_broken", "evt_2")[0] == 404
+
+
+def test_a_secret_rotates_under_load_without_one_refused_event(
+    door: Door, gatehouse_database: GatehouseDatabase, open_database: DatabaseOpener
+) -> None:
+    """Four processes, each with what it knows; the gateway changes to the new secret in the middle of its stream."""
+    door.add("acme", "whsec_old")
+    secret = ["whsec_old"]
+    answers: Counter[int] = Counter()
+
+    def stream(process: int) -> None:
+        database = open_database(gatehouse_database.url("intake"))
+        directory = door.new_directory(database)
+        desk = door.desk._replace(database=lambda: database, accounts=lambda _: directory)
+        for number in range(60):
+            event = request("acme", secret[0], f"evt_{process}_{number}")
+            answers[receive(stripe, event, desk)["statusCode"]] += 1
+
+    threads = [threading.Thread(target=stream, args=(process,)) for process in range(4)]
+    for thread in threads:
+        thread.start()
+    kept = accounts.find_account(door.ops, door.keyring, "stripe", "acme")
+    accounts.replace_credentials(door.ops, door.keyring, kept, {"signing_secrets": ["whsec_new", "whsec_old"]})
+    secret[0] = "whsec_new"
+    for thread in threads:
+        thread.join()
+    assert answers == {200: 240}
+    used = accounts.use_of_secrets(door.ops, "stripe", "acme", datetime(2026, 1, 1, tzinfo=UTC))
+    assert sum(row["events"] for row in used.values()) == 240
+    assert fingerprint("whsec_new") in used
 
 
 def test_a_lost_update_of_credentials_is_refused(door: Door) -> None:

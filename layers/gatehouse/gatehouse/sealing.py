@@ -13,7 +13,7 @@ A key is rotated by adding a new one and naming it `current`; older ones stay fo
 import base64
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.errors import SealBroken, SettingError, UnknownKey
@@ -30,12 +30,10 @@ MOST_PLAIN_BYTES = 8 * 1024 * 1024  # what an opened seal may grow to, so that a
 class Keyring:
     """The data keys of one deployment: seals with the current one, opens with any."""
 
-    def __init__(self, secret: Mapping[str, Any]) -> None:
-        keys, current = secret.get("keys"), secret.get("current")
-        if not isinstance(keys, Mapping) or not isinstance(current, str) or current not in keys:
-            raise SettingError("the data keys must be {current, keys}, and `current` the name of one of `keys`")
-        self.current = current
-        self._keys = {str(key_id): _key_bytes(str(key_id), encoded) for key_id, encoded in keys.items()}
+    def __init__(self, secret: Mapping[str, Any], newer: Callable[[], Mapping[str, Any]] | None = None) -> None:
+        """Take the keys of a secret; `newer` fetches it anew when something was sealed with a key that is not in it."""
+        self.current, self._keys = _read_keys(secret)
+        self._newer = newer
         self._ciphers: dict[str, AESGCM] = {}
 
     def __repr__(self) -> str:
@@ -63,6 +61,9 @@ class Keyring:
         return _decompress(compressed, most_bytes)
 
     def _cipher(self, key_id: str) -> "AESGCM":
+        if key_id not in self._keys and self._newer:
+            # Another process has sealed with a key that was added after our secret was fetched.
+            self.current, self._keys = _read_keys(self._newer())
         if key_id not in self._keys:
             raise UnknownKey(f"sealed with key {key_id!r}; the keyring has {', '.join(sorted(self._keys))}")
         if key_id not in self._ciphers:
@@ -71,6 +72,13 @@ class Keyring:
 
             self._ciphers[key_id] = AESGCM(self._keys[key_id])
         return self._ciphers[key_id]
+
+
+def _read_keys(secret: Mapping[str, Any]) -> tuple[str, dict[str, bytes]]:
+    keys, current = secret.get("keys"), secret.get("current")
+    if not isinstance(keys, Mapping) or not isinstance(current, str) or current not in keys:
+        raise SettingError("the data keys must be {current, keys}, and `current` the name of one of `keys`")
+    return current, {str(key_id): _key_bytes(str(key_id), encoded) for key_id, encoded in keys.items()}
 
 
 def _key_bytes(key_id: str, encoded: object) -> bytes:

@@ -12,9 +12,10 @@ from typing import Any
 
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, GatewayAccount
 from gatehouse.database.connection import Database
-from gatehouse.errors import ConnectionError, RequestRefused, SettingError, TimeoutError
+from gatehouse.errors import ConnectionError, RequestRefused, SealBroken, SettingError, TimeoutError
 from gatehouse.models import accounts as kept_accounts
 from gatehouse.models.accounts import KeptAccount
+from gatehouse.observability import log
 from gatehouse.sealing import Keyring
 
 DEFAULT_ACCOUNT = "default"
@@ -85,14 +86,15 @@ class AccountDirectory:
         """Learn what has changed; return why it could not be asked."""
         since = self._newest_change - OVERLAP if self._newest_change else None
         try:
-            changed = kept_accounts.accounts_changed_since(
-                self._database(), self._keyring(), since, gateway=self._gateway
-            )
+            changed = kept_accounts.accounts_changed_since(self._database(), since, gateway=self._gateway)
         except (ConnectionError, TimeoutError) as away:
             return away
-        for kept in changed:
-            self._known[kept.row["account"]] = kept
-            self._newest_change = max(self._newest_change or kept.row["updated_at"], kept.row["updated_at"])
+        for row in changed:
+            self._newest_change = max(self._newest_change or row["updated_at"], row["updated_at"])
+            try:
+                self._known[row["account"]] = kept_accounts.opened(self._keyring(), row)
+            except SealBroken as error:  # one account that cannot be opened is no reason to refuse the others
+                log.error("an account cannot be opened", error=error, account=row["account"])
         self._asked_at = self._clock()
         return None
 

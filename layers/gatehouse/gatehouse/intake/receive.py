@@ -224,4 +224,4 @@ class _ById:
 
 @lru_cache(maxsize=1)
 def _keyring(secret_of_keys: _ById) -> Keyring:
-    return Keyring(secret_of_keys.content)
+    return Keyring(secret_of_keys.content, newer=lambda: secret(settings().data_keys_secret_arn, refresh=True))

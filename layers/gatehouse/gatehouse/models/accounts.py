@@ -81,15 +81,18 @@ def add_account(
 
 def list_accounts(database: Database, keyring: Keyring, *, gateway: str | None = None) -> list[KeptAccount]:
     """Return all accounts, or those at one gateway."""
-    return accounts_changed_since(database, keyring, None, gateway=gateway)
+    return [opened(keyring, row) for row in accounts_changed_since(database, None, gateway=gateway)]
 
 
-def accounts_changed_since(
-    database: Database, keyring: Keyring, since: datetime | None, *, gateway: str | None = None
-) -> list[KeptAccount]:
-    """Return the accounts that were changed since a moment, or all."""
-    rows = database.query(sql.accounts_changed_since, since=since, gateway=gateway)
-    return [_opened(keyring, row) for row in rows]
+def accounts_changed_since(database: Database, since: datetime | None, *, gateway: str | None = None) -> list[Row]:
+    """Return the accounts that were changed since a moment, or all, with their credentials still sealed."""
+    return database.query(sql.accounts_changed_since, since=since, gateway=gateway)
+
+
+def opened(keyring: Keyring, row: Row) -> KeptAccount:
+    """Return an account with its credentials opened; raise SealBroken or UnknownKey."""
+    credentials = keyring.open(row["key_id"], row["credentials"], _belongs_to(row["gateway"], row["account"]))
+    return KeptAccount(row, json.loads(credentials))
 
 
 def find_account(database: Database, keyring: Keyring, gateway: str, account: str) -> KeptAccount:
@@ -97,7 +100,7 @@ def find_account(database: Database, keyring: Keyring, gateway: str, account: st
     rows = database.query(sql.find_account, gateway=gateway, account=account)
     if not rows:
         raise NotFound(f"there is no account {gateway}/{account}")
-    return _opened(keyring, rows[0])
+    return opened(keyring, rows[0])
 
 
 def replace_credentials(database: Database, keyring: Keyring, kept: KeptAccount, credentials: dict[str, Any]) -> None:
@@ -137,11 +140,6 @@ def keys_in_use(database: Database) -> list[Row]:
 
 def _sealed(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
     return keyring.seal(json.dumps(credentials).encode(), _belongs_to(gateway, account))
-
-
-def _opened(keyring: Keyring, row: Row) -> KeptAccount:
-    opened = keyring.open(row["key_id"], row["credentials"], _belongs_to(row["gateway"], row["account"]))
-    return KeptAccount(row, json.loads(opened))
 
 
 def _belongs_to(gateway: str, account: str) -> tuple[str, ...]:
