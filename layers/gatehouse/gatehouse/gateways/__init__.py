@@ -12,7 +12,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
-NAMES = ("stripe",)
+NAMES = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
 
 
 class Verified(NamedTuple):
