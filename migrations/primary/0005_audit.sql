@@ -25,42 +25,35 @@ create table audit_hash_key (
 insert into audit_hash_key (key)
 values (sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
 
+-- Tells whether a personal value changed, and not what it is; null stays null.
+create function audit_hash(hash_key bytea, value jsonb) returns jsonb
+language sql immutable as $$
+    select case when value <> 'null' then to_jsonb('hash:' || left(encode(
+        sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
+$$;
+
 -- Trigger arguments: the columns with personal values.
 create function write_audit() returns trigger
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     before jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
     after jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
-    this jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
-    hash_key bytea;
-    changes jsonb;
+    this jsonb := case when tg_op = 'DELETE' then before else after end;
 begin
-    select jsonb_object_agg(name, jsonb_build_array(before -> name, after -> name)) into changes
-    from jsonb_object_keys(before || after) as name
-    where before -> name is distinct from after -> name
-      and not (coalesce(before -> name, 'null') = 'null' and coalesce(after -> name, 'null') = 'null');
-    if tg_nargs > 0 and changes ?| tg_argv then
-        select key into hash_key from audit_hash_key;
-        select jsonb_object_agg(
-            name,
-            case when name = any (tg_argv) then (
-                select jsonb_agg(
-                    case when side = 'null' then side
-                    else to_jsonb('hash:' || left(encode(
-                        sha256(hash_key || sha256(hash_key || convert_to(side::text, 'UTF8'))), 'hex'), 24))
-                    end order by place)
-                from jsonb_array_elements(pair) with ordinality as sides (side, place)
-            ) else pair end
-        ) into changes
-        from jsonb_each(changes) as changed (name, pair);
-    end if;
     insert into payment_audit_log (merchant, table_name, row_id, action, actor, webhook_event_id, changes)
-    values (
+    select
         this ->> 'merchant', tg_table_name, (this ->> 'id')::bigint, lower(tg_op),
         coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
         nullif(current_setting('gatehouse.event_row', true), '')::bigint,
-        coalesce(changes, '{}')
-    );
+        coalesce(jsonb_object_agg(name, case
+            when name = any (tg_argv) then jsonb_build_array(
+                audit_hash((select key from audit_hash_key), before -> name),
+                audit_hash((select key from audit_hash_key), after -> name))
+            else jsonb_build_array(before -> name, after -> name)
+        end), '{}')
+    from jsonb_object_keys(this) as name
+    where before -> name is distinct from after -> name
+      and (before -> name <> 'null' or after -> name <> 'null');
     return null;
 end
 $$;
@@ -99,4 +92,5 @@ drop trigger payments_audit_delete on payments;
 drop table payment_audit_log;
 drop table audit_hash_key;
 drop function write_audit();
+drop function audit_hash(bytea, jsonb);
 drop function refuse_audit_change();

@@ -7,8 +7,6 @@
 create function take_recording_locks(p_merchant text, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
 returns void
 language plpgsql as $$
-declare
-    name_lock bigint;
 begin
     perform set_config('gatehouse.merchant', p_merchant, true);
     if p_joining then
@@ -16,72 +14,63 @@ begin
     else
         perform pg_advisory_xact_lock_shared(p_account_lock);
     end if;
-    foreach name_lock in array p_name_locks loop
-        perform pg_advisory_xact_lock(name_lock);
-    end loop;
+    perform pg_advisory_xact_lock(name_lock) from unnest(p_name_locks) as name_lock;
 end
 $$;
 
--- Makes the row of each payment from all its facts: status by the highest step, every other word by the newest fact
--- that says it. The same facts give the same row, whatever the order of their arrival; no change writes nothing.
-create function fold_payments(p_ids bigint[]) returns table (payment_id bigint, payment_status text)
+-- Makes the row of a payment from all its facts: status by the highest step, every other word by the newest fact that
+-- says it. The same facts give the same row, whatever the order of their arrival; no change writes nothing and returns
+-- null. One payment at a time: for a list of unknown length Postgres would plan this anew in every call.
+create function fold_payment(p_id bigint) returns text
 language plpgsql as $$
+declare
+    told facts;
+    words jsonb := '{}';
+    step smallint := 0;
+    first_fact_at timestamptz;
+    completed_at timestamptz;
+    new_status text;
 begin
-    return query
-    with told as materialized (
-        select * from facts where kind = 'payment' and subject_id = any (p_ids)
-    ),
-    newest as (
-        select distinct on (told.subject_id, word.name) told.subject_id, word.name, word.value
-        from told, jsonb_each(told.words) as word (name, value)
-        order by told.subject_id, word.name, told.occurred_at desc, told.rank desc, told.said_by desc
-    ),
-    spoken as (
-        select subject_id, jsonb_object_agg(name, value) as words from newest group by subject_id
-    ),
-    climbed as (
-        select
-            subject_id, min(merchant) as merchant, min(gateway) as gateway, min(account) as account,
-            max(rank) as step, min(occurred_at) as first_fact_at, max(occurred_at) as last_fact_at,
-            min(coalesce((words ->> 'completed_at')::timestamptz, occurred_at))
-                filter (where words ->> 'status' = 'completed') as completed_at
-        from told
-        group by subject_id
-    ),
-    folded as (
-        select
-            climbed.*, word.livemode, word.amount_minor, word.received_minor, word.refunded_minor, word.currency,
-            word.fee_minor, word.fee_currency, word.method, word.reference, word.customer_ref, word.metadata,
-            -- The ladder: 1 pending, 2 processing, 3 failed, 4 cancelled, 5 completed, 6 reversed; 0 says none.
-            case
-                when step = 5 and word.refunded_minor > 0 and word.refunded_minor >= word.received_minor
-                    then 'refunded'
-                when step = 5 and word.refunded_minor > 0 then 'partially_refunded'
-                else coalesce(
-                    (array['pending', 'processing', 'failed', 'cancelled', 'completed', 'cancelled'])[step], 'pending')
-            end as status,
-            case when step = 3 then word.failure_code end as failure_code,
-            case when step = 3 then word.failure_message end as failure_message,
-            case when step in (4, 6) then word.status_reason end as status_reason
-        from climbed
-        join spoken using (subject_id),
-        jsonb_to_record(spoken.words) as word (
-            livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
-            fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
-            failure_message text, status_reason text, metadata jsonb
-        )
-    )
+    for told in
+        select * from facts where kind = 'payment' and subject_id = p_id order by occurred_at, rank, said_by
+    loop
+        words := words || told.words;  -- what the newer one says lies over what the older one said
+        step := greatest(step, told.rank);
+        first_fact_at := coalesce(first_fact_at, told.occurred_at);
+        if told.words ->> 'status' = 'completed' then
+            completed_at := least(
+                completed_at, coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at));
+        end if;
+    end loop;
+    if first_fact_at is null then  -- its facts have moved to the payment that it was joined with
+        return null;
+    end if;
+    -- `told` is the newest of them now.
     insert into payments as held (
         id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
         fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason,
         metadata, first_fact_at, last_fact_at, completed_at
     )
     select
-        subject_id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor,
-        currency, fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message,
-        status_reason, metadata, first_fact_at, last_fact_at, completed_at
-    from folded
-    order by subject_id
+        p_id, told.merchant, told.gateway, told.account, word.livemode,
+        -- The ladder: 1 pending, 2 processing, 3 failed, 4 cancelled, 5 completed, 6 reversed; 0 says none.
+        case
+            when step = 5 and word.refunded_minor > 0 and word.refunded_minor >= word.received_minor then 'refunded'
+            when step = 5 and word.refunded_minor > 0 then 'partially_refunded'
+            else coalesce(
+                (array['pending', 'processing', 'failed', 'cancelled', 'completed', 'cancelled'])[step], 'pending')
+        end,
+        word.amount_minor, word.received_minor, word.refunded_minor, word.currency, word.fee_minor, word.fee_currency,
+        word.method, word.reference, word.customer_ref,
+        case when step = 3 then word.failure_code end,
+        case when step = 3 then word.failure_message end,
+        case when step in (4, 6) then word.status_reason end,
+        word.metadata, first_fact_at, told.occurred_at, completed_at
+    from jsonb_to_record(words) as word (
+        livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
+        fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
+        failure_message text, status_reason text, metadata jsonb
+    )
     on conflict (id) do update set
         livemode = excluded.livemode, status = excluded.status, amount_minor = excluded.amount_minor,
         received_minor = excluded.received_minor, refunded_minor = excluded.refunded_minor,
@@ -102,7 +91,39 @@ begin
         excluded.customer_ref, excluded.failure_code, excluded.failure_message, excluded.status_reason,
         excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
     )
-    returning held.id, held.status;
+    returning held.status into new_status;
+    return new_status;
+end
+$$;
+
+-- Makes several payments anew; returns those whose row was not what their facts say.
+create function fold_payments(p_ids bigint[]) returns table (payment_id bigint, payment_status text)
+language plpgsql as $$
+begin
+    for payment_id in select distinct id from unnest(p_ids) as id order by id loop
+        payment_status := fold_payment(payment_id);
+        if payment_status is not null then
+            return next;
+        end if;
+    end loop;
+end
+$$;
+
+-- Returns the payments that these names lead to, each once, in order of id.
+create function payments_named(p_gateway text, p_account text, p_objects jsonb) returns bigint[]
+language plpgsql as $$
+begin
+    return array(
+        select distinct found.payment_id
+        from jsonb_array_elements(p_objects) as named,
+             lateral (  -- with its limit, so that a plan made while the table is small does not read all of it later
+                 select po.payment_id from payment_objects po
+                 where po.gateway = p_gateway and po.account = p_account
+                   and po.kind = named ->> 'kind' and po.object_id = named ->> 'id'
+                 limit 1
+             ) as found
+        order by found.payment_id
+    );
 end
 $$;
 
@@ -117,50 +138,36 @@ create function apply_payment_facts(
 language plpgsql as $$
 declare
     fact jsonb;
-    known bigint[];
+    -- The payments that the names lead to: of all facts, and of one. They stay right until we are done: the lock of
+    -- each name is ours, and nobody can join payments without having the account alone.
+    known bigint[] := payments_named(p_gateway, p_account, jsonb_path_query_array(p_facts, '$[*].objects[*]'));
+    known_to_fact bigint[] := '{}';
     home bigint;
     touched bigint[] := '{}';
+    new_status text;
+    changed jsonb := '[]';
 begin
     -- Locked before any fact is read, in order of id, so that the fold sees what a neighbour has committed.
-    perform from payments
-    where id = any (array(
-        select found.payment_id
-        from jsonb_array_elements(p_facts) as said (fact),
-             jsonb_to_recordset(said.fact -> 'objects') as named (kind text, id text),
-             lateral (
-                 select po.payment_id from payment_objects po
-                 where po.gateway = p_gateway and po.account = p_account
-                   and po.kind = named.kind and po.object_id = named.id
-                 limit 1
-             ) as found
-    ))
-    order by id
-    for update;
-
+    foreach home in array known loop
+        perform from payments where id = home for update;
+    end loop;
     for fact in select * from jsonb_array_elements(p_facts) loop
-        known := array(
-            select distinct found.payment_id
-            from jsonb_to_recordset(fact -> 'objects') as named (kind text, id text),
-                 lateral (
-                     select po.payment_id from payment_objects po
-                     where po.gateway = p_gateway and po.account = p_account
-                       and po.kind = named.kind and po.object_id = named.id
-                     limit 1
-                 ) as found
-            order by found.payment_id
-        );
-        home := coalesce(known[1], nextval('payment_ids'));
-        if cardinality(known) > 1 then
+        if known <> '{}' then
+            known_to_fact := payments_named(p_gateway, p_account, fact -> 'objects');
+        end if;
+        home := coalesce(known_to_fact[1], nextval('payment_ids'));
+        if cardinality(known_to_fact) > 1 then
             if not p_joining then
                 raise exception using errcode = 'GH001', message = 'these names lead to several payments';
             end if;
-            update payment_objects set payment_id = home where payment_id = any (known[2:]);
-            update facts set subject_id = home where kind = 'payment' and subject_id = any (known[2:]);
-            update payments set merged_into = home where id = any (known[2:]) or merged_into = any (known[2:]);
+            update payment_objects set payment_id = home where payment_id = any (known_to_fact[2:]);
+            update facts set subject_id = home where kind = 'payment' and subject_id = any (known_to_fact[2:]);
+            update payments set merged_into = home
+            where id = any (known_to_fact[2:]) or merged_into = any (known_to_fact[2:]);
         end if;
         insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)
-        select p_gateway, p_account, named.kind, named.id, p_merchant, home
-        from jsonb_to_recordset(fact -> 'objects') as named (kind text, id text)
+        select p_gateway, p_account, named ->> 'kind', named ->> 'id', p_merchant, home
+        from jsonb_array_elements(fact -> 'objects') as named
         on conflict (gateway, account, kind, object_id) do nothing;
         insert into facts (
             kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at, rank, words
@@ -170,30 +177,33 @@ begin
         );
         touched := touched || home;
     end loop;
-    return (
-        select jsonb_agg(jsonb_build_object('id', payment_id, 'status', payment_status)) from fold_payments(touched)
-    );
+    foreach home in array touched loop
+        new_status := fold_payment(home);
+        if new_status is not null then
+            changed := changed || jsonb_build_object('id', home, 'status', new_status);
+        end if;
+    end loop;
+    return changed;
 end
 $$;
 
--- Writes the jobs that an event leaves; one that is there already under its key stays as it is.
+-- Writes the jobs that an event leaves, in order of their keys; one that is there already under its key stays as it is.
 create function write_needs(p_merchant text, p_event_row bigint, p_needs jsonb) returns jsonb
 language plpgsql as $$
 declare
-    written jsonb;
+    need jsonb;
+    job bigint;
+    written jsonb := '[]';
 begin
-    if p_needs = '[]' then
-        return '[]';
-    end if;
-    with work as (
+    for need in select value from jsonb_array_elements(p_needs) order by value ->> 'topic', value ->> 'key' loop
         insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)
-        select need.topic, need.key, p_merchant, need.arguments, p_event_row
-        from jsonb_to_recordset(p_needs) as need (topic text, key text, arguments jsonb)
-        order by need.topic, need.key
+        values (need ->> 'topic', need ->> 'key', p_merchant, need -> 'arguments', p_event_row)
         on conflict (topic, business_key) do nothing
-        returning id, topic
-    )
-    select coalesce(jsonb_agg(jsonb_build_object('id', id, 'topic', topic)), '[]') into written from work;
+        returning id into job;
+        if found then
+            written := written || jsonb_build_object('id', job, 'topic', need ->> 'topic');
+        end if;
+    end loop;
     return written;
 end
 $$;
@@ -223,11 +233,12 @@ begin
     on conflict (event_id, gateway, account) do nothing
     returning id into event_row;
     if event_row is null then
-        return (
+        -- Empty where the account has changed hands: the row belongs to a merchant whose rows we cannot see.
+        return coalesce((
             select jsonb_build_object('duplicate_of', id, 'first_received_at', received_at)
             from webhook_events
             where event_id = p_event_id and gateway = p_gateway and account = p_account
-        );
+        ), '{}');
     end if;
     perform set_config('gatehouse.event_row', event_row::text, true);
     insert into webhook_payloads (webhook_event_id, merchant, received_at, key_id, sealed)
@@ -283,5 +294,7 @@ drop function record_event(
     bigint, bigint[], boolean);
 drop function write_needs(text, bigint, jsonb);
 drop function apply_payment_facts(text, text, text, jsonb, text, bigint, bigint, timestamptz, boolean);
+drop function payments_named(text, text, jsonb);
 drop function fold_payments(bigint[]);
+drop function fold_payment(bigint);
 drop function take_recording_locks(text, bigint, bigint[], boolean);

@@ -10,50 +10,36 @@ CREATE OR REPLACE FUNCTION public.apply_payment_facts(p_merchant text, p_gateway
 AS $function$
 declare
     fact jsonb;
-    known bigint[];
+    -- The payments that the names lead to: of all facts, and of one. They stay right until we are done: the lock of
+    -- each name is ours, and nobody can join payments without having the account alone.
+    known bigint[] := payments_named(p_gateway, p_account, jsonb_path_query_array(p_facts, '$[*].objects[*]'));
+    known_to_fact bigint[] := '{}';
     home bigint;
     touched bigint[] := '{}';
+    new_status text;
+    changed jsonb := '[]';
 begin
     -- Locked before any fact is read, in order of id, so that the fold sees what a neighbour has committed.
-    perform from payments
-    where id = any (array(
-        select found.payment_id
-        from jsonb_array_elements(p_facts) as said (fact),
-             jsonb_to_recordset(said.fact -> 'objects') as named (kind text, id text),
-             lateral (
-                 select po.payment_id from payment_objects po
-                 where po.gateway = p_gateway and po.account = p_account
-                   and po.kind = named.kind and po.object_id = named.id
-                 limit 1
-             ) as found
-    ))
-    order by id
-    for update;
-
+    foreach home in array known loop
+        perform from payments where id = home for update;
+    end loop;
     for fact in select * from jsonb_array_elements(p_facts) loop
-        known := array(
-            select distinct found.payment_id
-            from jsonb_to_recordset(fact -> 'objects') as named (kind text, id text),
-                 lateral (
-                     select po.payment_id from payment_objects po
-                     where po.gateway = p_gateway and po.account = p_account
-                       and po.kind = named.kind and po.object_id = named.id
-                     limit 1
-                 ) as found
-            order by found.payment_id
-        );
-        home := coalesce(known[1], nextval('payment_ids'));
-        if cardinality(known) > 1 then
+        if known <> '{}' then
+            known_to_fact := payments_named(p_gateway, p_account, fact -> 'objects');
+        end if;
+        home := coalesce(known_to_fact[1], nextval('payment_ids'));
+        if cardinality(known_to_fact) > 1 then
             if not p_joining then
                 raise exception using errcode = 'GH001', message = 'these names lead to several payments';
             end if;
-            update payment_objects set payment_id = home where payment_id = any (known[2:]);
-            update facts set subject_id = home where kind = 'payment' and subject_id = any (known[2:]);
-            update payments set merged_into = home where id = any (known[2:]) or merged_into = any (known[2:]);
+            update payment_objects set payment_id = home where payment_id = any (known_to_fact[2:]);
+            update facts set subject_id = home where kind = 'payment' and subject_id = any (known_to_fact[2:]);
+            update payments set merged_into = home
+            where id = any (known_to_fact[2:]) or merged_into = any (known_to_fact[2:]);
         end if;
         insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)
-        select p_gateway, p_account, named.kind, named.id, p_merchant, home
-        from jsonb_to_recordset(fact -> 'objects') as named (kind text, id text)
+        select p_gateway, p_account, named ->> 'kind', named ->> 'id', p_merchant, home
+        from jsonb_array_elements(fact -> 'objects') as named
         on conflict (gateway, account, kind, object_id) do nothing;
         insert into facts (
             kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at, rank, words
@@ -63,72 +49,77 @@ begin
         );
         touched := touched || home;
     end loop;
-    return (
-        select jsonb_agg(jsonb_build_object('id', payment_id, 'status', payment_status)) from fold_payments(touched)
-    );
+    foreach home in array touched loop
+        new_status := fold_payment(home);
+        if new_status is not null then
+            changed := changed || jsonb_build_object('id', home, 'status', new_status);
+        end if;
+    end loop;
+    return changed;
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.fold_payments(p_ids bigint[])
- RETURNS TABLE(payment_id bigint, payment_status text)
+CREATE OR REPLACE FUNCTION public.audit_hash(hash_key bytea, value jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case when value <> 'null' then to_jsonb('hash:' || left(encode(
+        sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_payment(p_id bigint)
+ RETURNS text
  LANGUAGE plpgsql
 AS $function$
+declare
+    told facts;
+    words jsonb := '{}';
+    step smallint := 0;
+    first_fact_at timestamptz;
+    completed_at timestamptz;
+    new_status text;
 begin
-    return query
-    with told as materialized (
-        select * from facts where kind = 'payment' and subject_id = any (p_ids)
-    ),
-    newest as (
-        select distinct on (told.subject_id, word.name) told.subject_id, word.name, word.value
-        from told, jsonb_each(told.words) as word (name, value)
-        order by told.subject_id, word.name, told.occurred_at desc, told.rank desc, told.said_by desc
-    ),
-    spoken as (
-        select subject_id, jsonb_object_agg(name, value) as words from newest group by subject_id
-    ),
-    climbed as (
-        select
-            subject_id, min(merchant) as merchant, min(gateway) as gateway, min(account) as account,
-            max(rank) as step, min(occurred_at) as first_fact_at, max(occurred_at) as last_fact_at,
-            min(coalesce((words ->> 'completed_at')::timestamptz, occurred_at))
-                filter (where words ->> 'status' = 'completed') as completed_at
-        from told
-        group by subject_id
-    ),
-    folded as (
-        select
-            climbed.*, word.livemode, word.amount_minor, word.received_minor, word.refunded_minor, word.currency,
-            word.fee_minor, word.fee_currency, word.method, word.reference, word.customer_ref, word.metadata,
-            -- The ladder: 1 pending, 2 processing, 3 failed, 4 cancelled, 5 completed, 6 reversed; 0 says none.
-            case
-                when step = 5 and word.refunded_minor > 0 and word.refunded_minor >= word.received_minor
-                    then 'refunded'
-                when step = 5 and word.refunded_minor > 0 then 'partially_refunded'
-                else coalesce(
-                    (array['pending', 'processing', 'failed', 'cancelled', 'completed', 'cancelled'])[step], 'pending')
-            end as status,
-            case when step = 3 then word.failure_code end as failure_code,
-            case when step = 3 then word.failure_message end as failure_message,
-            case when step in (4, 6) then word.status_reason end as status_reason
-        from climbed
-        join spoken using (subject_id),
-        jsonb_to_record(spoken.words) as word (
-            livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
-            fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
-            failure_message text, status_reason text, metadata jsonb
-        )
-    )
+    for told in
+        select * from facts where kind = 'payment' and subject_id = p_id order by occurred_at, rank, said_by
+    loop
+        words := words || told.words;  -- what the newer one says lies over what the older one said
+        step := greatest(step, told.rank);
+        first_fact_at := coalesce(first_fact_at, told.occurred_at);
+        if told.words ->> 'status' = 'completed' then
+            completed_at := least(
+                completed_at, coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at));
+        end if;
+    end loop;
+    if first_fact_at is null then  -- its facts have moved to the payment that it was joined with
+        return null;
+    end if;
+    -- `told` is the newest of them now.
     insert into payments as held (
         id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
         fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason,
         metadata, first_fact_at, last_fact_at, completed_at
     )
     select
-        subject_id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor,
-        currency, fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message,
-        status_reason, metadata, first_fact_at, last_fact_at, completed_at
-    from folded
-    order by subject_id
+        p_id, told.merchant, told.gateway, told.account, word.livemode,
+        -- The ladder: 1 pending, 2 processing, 3 failed, 4 cancelled, 5 completed, 6 reversed; 0 says none.
+        case
+            when step = 5 and word.refunded_minor > 0 and word.refunded_minor >= word.received_minor then 'refunded'
+            when step = 5 and word.refunded_minor > 0 then 'partially_refunded'
+            else coalesce(
+                (array['pending', 'processing', 'failed', 'cancelled', 'completed', 'cancelled'])[step], 'pending')
+        end,
+        word.amount_minor, word.received_minor, word.refunded_minor, word.currency, word.fee_minor, word.fee_currency,
+        word.method, word.reference, word.customer_ref,
+        case when step = 3 then word.failure_code end,
+        case when step = 3 then word.failure_message end,
+        case when step in (4, 6) then word.status_reason end,
+        word.metadata, first_fact_at, told.occurred_at, completed_at
+    from jsonb_to_record(words) as word (
+        livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
+        fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
+        failure_message text, status_reason text, metadata jsonb
+    )
     on conflict (id) do update set
         livemode = excluded.livemode, status = excluded.status, amount_minor = excluded.amount_minor,
         received_minor = excluded.received_minor, refunded_minor = excluded.refunded_minor,
@@ -149,7 +140,22 @@ begin
         excluded.customer_ref, excluded.failure_code, excluded.failure_message, excluded.status_reason,
         excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
     )
-    returning held.id, held.status;
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_payments(p_ids bigint[])
+ RETURNS TABLE(payment_id bigint, payment_status text)
+ LANGUAGE plpgsql
+AS $function$
+begin
+    for payment_id in select distinct id from unnest(p_ids) as id order by id loop
+        payment_status := fold_payment(payment_id);
+        if payment_status is not null then
+            return next;
+        end if;
+    end loop;
 end
 $function$;
 
@@ -185,6 +191,25 @@ end
 $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+begin
+    return array(
+        select distinct found.payment_id
+        from jsonb_array_elements(p_objects) as named,
+             lateral (  -- with its limit, so that a plan made while the table is small does not read all of it later
+                 select po.payment_id from payment_objects po
+                 where po.gateway = p_gateway and po.account = p_account
+                   and po.kind = named ->> 'kind' and po.object_id = named ->> 'id'
+                 limit 1
+             ) as found
+        order by found.payment_id
+    );
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.record_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_type text, p_livemode boolean, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_signed_by text, p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
@@ -276,8 +301,6 @@ CREATE OR REPLACE FUNCTION public.take_recording_locks(p_merchant text, p_accoun
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
-declare
-    name_lock bigint;
 begin
     perform set_config('gatehouse.merchant', p_merchant, true);
     if p_joining then
@@ -285,9 +308,7 @@ begin
     else
         perform pg_advisory_xact_lock_shared(p_account_lock);
     end if;
-    foreach name_lock in array p_name_locks loop
-        perform pg_advisory_xact_lock(name_lock);
-    end loop;
+    perform pg_advisory_xact_lock(name_lock) from unnest(p_name_locks) as name_lock;
 end
 $function$;
 
@@ -300,36 +321,22 @@ AS $function$
 declare
     before jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
     after jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
-    this jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
-    hash_key bytea;
-    changes jsonb;
+    this jsonb := case when tg_op = 'DELETE' then before else after end;
 begin
-    select jsonb_object_agg(name, jsonb_build_array(before -> name, after -> name)) into changes
-    from jsonb_object_keys(before || after) as name
-    where before -> name is distinct from after -> name
-      and not (coalesce(before -> name, 'null') = 'null' and coalesce(after -> name, 'null') = 'null');
-    if tg_nargs > 0 and changes ?| tg_argv then
-        select key into hash_key from audit_hash_key;
-        select jsonb_object_agg(
-            name,
-            case when name = any (tg_argv) then (
-                select jsonb_agg(
-                    case when side = 'null' then side
-                    else to_jsonb('hash:' || left(encode(
-                        sha256(hash_key || sha256(hash_key || convert_to(side::text, 'UTF8'))), 'hex'), 24))
-                    end order by place)
-                from jsonb_array_elements(pair) with ordinality as sides (side, place)
-            ) else pair end
-        ) into changes
-        from jsonb_each(changes) as changed (name, pair);
-    end if;
     insert into payment_audit_log (merchant, table_name, row_id, action, actor, webhook_event_id, changes)
-    values (
+    select
         this ->> 'merchant', tg_table_name, (this ->> 'id')::bigint, lower(tg_op),
         coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
         nullif(current_setting('gatehouse.event_row', true), '')::bigint,
-        coalesce(changes, '{}')
-    );
+        coalesce(jsonb_object_agg(name, case
+            when name = any (tg_argv) then jsonb_build_array(
+                audit_hash((select key from audit_hash_key), before -> name),
+                audit_hash((select key from audit_hash_key), after -> name))
+            else jsonb_build_array(before -> name, after -> name)
+        end), '{}')
+    from jsonb_object_keys(this) as name
+    where before -> name is distinct from after -> name
+      and (before -> name <> 'null' or after -> name <> 'null');
     return null;
 end
 $function$;
@@ -340,20 +347,19 @@ CREATE OR REPLACE FUNCTION public.write_needs(p_merchant text, p_event_row bigin
  LANGUAGE plpgsql
 AS $function$
 declare
-    written jsonb;
+    need jsonb;
+    job bigint;
+    written jsonb := '[]';
 begin
-    if p_needs = '[]' then
-        return '[]';
-    end if;
-    with work as (
+    for need in select value from jsonb_array_elements(p_needs) order by value ->> 'topic', value ->> 'key' loop
         insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)
-        select need.topic, need.key, p_merchant, need.arguments, p_event_row
-        from jsonb_to_recordset(p_needs) as need (topic text, key text, arguments jsonb)
-        order by need.topic, need.key
+        values (need ->> 'topic', need ->> 'key', p_merchant, need -> 'arguments', p_event_row)
         on conflict (topic, business_key) do nothing
-        returning id, topic
-    )
-    select coalesce(jsonb_agg(jsonb_build_object('id', id, 'topic', topic)), '[]') into written from work;
+        returning id into job;
+        if found then
+            written := written || jsonb_build_object('id', job, 'topic', need ->> 'topic');
+        end if;
+    end loop;
     return written;
 end
 $function$;
