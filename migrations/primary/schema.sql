@@ -231,11 +231,12 @@ begin
     on conflict (event_id, gateway, account) do nothing
     returning id into event_row;
     if event_row is null then
-        return (
+        -- Empty where the account has changed hands: the row belongs to a merchant whose rows we cannot see.
+        return coalesce((
             select jsonb_build_object('duplicate_of', id, 'first_received_at', received_at)
             from webhook_events
             where event_id = p_event_id and gateway = p_gateway and account = p_account
-        );
+        ), '{}');
     end if;
     perform set_config('gatehouse.event_row', event_row::text, true);
     insert into webhook_payloads (webhook_event_id, merchant, received_at, key_id, sealed)
