@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import run_sql
 from tests.support.stack import RunningStack, wait_until
 from tests.support.stripe_requests import signature, stripe_event
 
@@ -40,7 +41,7 @@ def send(stack: RunningStack, account: str, secret: str, event_id: str) -> tuple
     """Send a signed Stripe event to an account's own URL."""
     from local.send import post
 
-    body = json.dumps(stripe_event(event_id, id=f"pi_{event_id}", latest_charge=None)).encode()
+    body = json.dumps(stripe_event(event_id, id=f"pi_{event_id}", latest_charge=f"ch_{event_id}")).encode()
     url = f"{stack.facts['api_url']}/webhooks/stripe/{account}"
     status, answer = post(url, body, {"stripe-signature": signature(body, secret=secret)})
     return status, json.loads(answer)
@@ -63,7 +64,7 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
         "both",
         "--credentials",
         "-",
-        stdin=json.dumps({"signing_secret": secret, "api_key": "rk_planted_api_key"}),
+        stdin=json.dumps({"signing_secret": secret, "api_key": "sk_planted_api_key"}),
     )
     assert "/webhooks/stripe/acme-eu" in said
 
@@ -71,6 +72,8 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
     wait_until(lambda: send(stack, "acme-eu", secret, "evt_acme_1")[0] == 200, seconds=WITHIN_A_MINUTE)
     assert time.monotonic() - began < 60, "a new account works within a minute"
     assert send(stack, "acme-eu", "whsec_forged", "evt_acme_forged")[0] == 400
+    fee = "select fee_minor from payments where account = 'acme-eu' and fee_minor is not null"
+    wait_until(lambda: run_sql(stack.facts["database_url"], fee)[:1] == [[164]])  # asked with the account's own API key
 
     done(
         stack,
@@ -103,7 +106,7 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
 
     listed = [done(stack, *command) for command in (("gateways", "list"), ("events", "list"), ("events", "rejected"))]
     everything = "\n".join([*stack.lines, json.dumps(stack.facts["gateways"]), said, shown, tested, *listed])
-    for planted in (secret, newer, "rk_planted_api_key", "whsec_forged"):
+    for planted in (secret, newer, "sk_planted_api_key", "whsec_forged"):
         assert planted not in everything
 
 

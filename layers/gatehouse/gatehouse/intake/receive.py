@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 from gatehouse.accounts import GatewayAccount, fingerprint
+from gatehouse.data_keys import process_keyring
 from gatehouse.database.connection import Database, database
 from gatehouse.errors import (
     ConnectionError,
@@ -202,26 +203,3 @@ def _default_secret(refresh: bool) -> Mapping[str, Any]:
     """Return the secret of the default account; a deployment need not have one at every gateway."""
     arn = settings().gateway_secret_arn
     return secret(arn, refresh=refresh) if arn else {}
-
-
-def process_keyring() -> Keyring:
-    """Return the data keys of this process."""
-    return _keyring(_ById(secret(settings().data_keys_secret_arn)))
-
-
-class _ById:
-    """A secret that is compared by being the same object: the store returns a new one when it was fetched anew."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self.content = content
-
-    def __hash__(self) -> int:
-        return id(self.content)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.content is self.content
-
-
-@lru_cache(maxsize=1)
-def _keyring(secret_of_keys: _ById) -> Keyring:
-    return Keyring(secret_of_keys.content, newer=lambda: secret(settings().data_keys_secret_arn, refresh=True))
