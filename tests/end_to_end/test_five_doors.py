@@ -90,7 +90,7 @@ def test_a_sample_that_means_no_payment_is_kept_as_ignored(stack: RunningStack, 
 
 def test_what_all_samples_became_is_what_was_reviewed(stack: RunningStack) -> None:
     """Each event is there once, under its own account, with the type that its translation says."""
-    wanted = Counter()
+    wanted: Counter[tuple[str, ...]] = Counter()
     for gateway, name in SAMPLES:
         package, body = gateway_named(gateway), samples(gateway)[name].read_bytes()
         answer_to(stack, gateway, body)
