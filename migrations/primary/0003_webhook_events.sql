@@ -9,7 +9,7 @@ create table webhook_events (
     merchant text not null,
     type text not null,
     livemode boolean not null,
-    occurred_at timestamptz not null,
+    occurred_at timestamptz,  -- by the gateway's clock; null where the gateway does not say
     received_at timestamptz not null,
     status text not null check (status in ('received', 'applied', 'ignored', 'failed')),
     reason text check (status in ('applied', 'received') or reason is not null),

@@ -13,7 +13,9 @@ create table facts (
     said_by text not null,
     webhook_event_id bigint,
     job_id bigint,
-    occurred_at timestamptz not null,
+    -- By the gateway's clock. A fact without a time says less than any with one, whenever it arrived.
+    occurred_at timestamptz,
+    received_at timestamptz not null,
     rank smallint not null,
     words jsonb not null,
     primary key (kind, subject_id, id),

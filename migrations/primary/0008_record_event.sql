@@ -28,21 +28,28 @@ declare
     words jsonb := '{}';
     step smallint := 0;
     first_fact_at timestamptz;
+    first_received_at timestamptz;
+    last_received_at timestamptz;
     completed_at timestamptz;
     new_status text;
 begin
+    -- A fact without a time says less than any with one.
     for told in
-        select * from facts where kind = 'payment' and subject_id = p_id order by occurred_at, rank, said_by
+        select * from facts where kind = 'payment' and subject_id = p_id
+        order by occurred_at nulls first, rank, said_by
     loop
         words := words || told.words;  -- what the newer one says lies over what the older one said
         step := greatest(step, told.rank);
-        first_fact_at := coalesce(first_fact_at, told.occurred_at);
+        first_fact_at := least(first_fact_at, told.occurred_at);
+        first_received_at := least(first_received_at, told.received_at);
+        last_received_at := greatest(last_received_at, told.received_at);
         if told.words ->> 'status' = 'completed' then
             completed_at := least(
-                completed_at, coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at));
+                completed_at,
+                coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at, told.received_at));
         end if;
     end loop;
-    if first_fact_at is null then  -- its facts have moved to the payment that it was joined with
+    if first_received_at is null then  -- its facts have moved to the payment that it was joined with
         return null;
     end if;
     -- `told` is the newest of them now.
@@ -65,7 +72,8 @@ begin
         case when step = 3 then word.failure_code end,
         case when step = 3 then word.failure_message end,
         case when step in (4, 6) then word.status_reason end,
-        word.metadata, first_fact_at, told.occurred_at, completed_at
+        word.metadata, coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at),
+        completed_at
     from jsonb_to_record(words) as word (
         livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
         fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
@@ -133,7 +141,7 @@ $$;
 -- away, the id that a name led to stays right until the end of every other recording.
 create function apply_payment_facts(
     p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_said_by text, p_event_row bigint,
-    p_job_id bigint, p_occurred_at timestamptz, p_joining boolean
+    p_job_id bigint, p_occurred_at timestamptz, p_received_at timestamptz, p_joining boolean
 ) returns jsonb
 language plpgsql as $$
 declare
@@ -170,10 +178,11 @@ begin
         from jsonb_array_elements(fact -> 'objects') as named
         on conflict (gateway, account, kind, object_id) do nothing;
         insert into facts (
-            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at, rank, words
+            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at,
+            received_at, rank, words
         ) values (
             'payment', home, p_merchant, p_gateway, p_account, p_said_by, p_event_row, p_job_id, p_occurred_at,
-            (fact ->> 'rank')::smallint, fact -> 'words'
+            p_received_at, (fact ->> 'rank')::smallint, fact -> 'words'
         );
         touched := touched || home;
     end loop;
@@ -246,7 +255,8 @@ begin
     written_jobs := write_needs(p_merchant, event_row, p_needs);
     if p_facts <> '[]' then
         changed_payments := apply_payment_facts(
-            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_joining
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
         );
     end if;
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'payments', changed_payments);
@@ -255,8 +265,8 @@ $$;
 
 -- Takes up again an event that failed or was ignored, with what we now make of it; {} when it is in another state.
 create function reopen_event(
-    p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamptz, p_status text,
-    p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[],
+    p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamptz,
+    p_received_at timestamptz, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[],
     p_joining boolean
 ) returns jsonb
 language plpgsql as $$
@@ -278,7 +288,8 @@ begin
     written_jobs := write_needs(p_merchant, event_row, p_needs);
     if p_facts <> '[]' then
         changed_payments := apply_payment_facts(
-            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_joining
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
         );
     end if;
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'payments', changed_payments);
@@ -288,12 +299,13 @@ $$;
 -- migrate: down
 
 drop function reopen_event(
-    text, text, text, text, timestamptz, text, text, text, jsonb, jsonb, bigint, bigint[], boolean);
+    text, text, text, text, timestamptz, timestamptz, text, text, text, jsonb, jsonb, bigint, bigint[], boolean);
 drop function record_event(
     text, text, text, text, text, boolean, timestamptz, timestamptz, text, text, text, text, text, bytea, jsonb, jsonb,
     bigint, bigint[], boolean);
 drop function write_needs(text, bigint, jsonb);
-drop function apply_payment_facts(text, text, text, jsonb, text, bigint, bigint, timestamptz, boolean);
+drop function apply_payment_facts(
+    text, text, text, jsonb, text, bigint, bigint, timestamptz, timestamptz, boolean);
 drop function payments_named(text, text, jsonb);
 drop function fold_payments(bigint[]);
 drop function fold_payment(bigint);

@@ -4,7 +4,7 @@
 
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
-CREATE OR REPLACE FUNCTION public.apply_payment_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_said_by text, p_event_row bigint, p_job_id bigint, p_occurred_at timestamp with time zone, p_joining boolean)
+CREATE OR REPLACE FUNCTION public.apply_payment_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_said_by text, p_event_row bigint, p_job_id bigint, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_joining boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
 AS $function$
@@ -42,10 +42,11 @@ begin
         from jsonb_array_elements(fact -> 'objects') as named
         on conflict (gateway, account, kind, object_id) do nothing;
         insert into facts (
-            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at, rank, words
+            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at,
+            received_at, rank, words
         ) values (
             'payment', home, p_merchant, p_gateway, p_account, p_said_by, p_event_row, p_job_id, p_occurred_at,
-            (fact ->> 'rank')::smallint, fact -> 'words'
+            p_received_at, (fact ->> 'rank')::smallint, fact -> 'words'
         );
         touched := touched || home;
     end loop;
@@ -77,21 +78,28 @@ declare
     words jsonb := '{}';
     step smallint := 0;
     first_fact_at timestamptz;
+    first_received_at timestamptz;
+    last_received_at timestamptz;
     completed_at timestamptz;
     new_status text;
 begin
+    -- A fact without a time says less than any with one.
     for told in
-        select * from facts where kind = 'payment' and subject_id = p_id order by occurred_at, rank, said_by
+        select * from facts where kind = 'payment' and subject_id = p_id
+        order by occurred_at nulls first, rank, said_by
     loop
         words := words || told.words;  -- what the newer one says lies over what the older one said
         step := greatest(step, told.rank);
-        first_fact_at := coalesce(first_fact_at, told.occurred_at);
+        first_fact_at := least(first_fact_at, told.occurred_at);
+        first_received_at := least(first_received_at, told.received_at);
+        last_received_at := greatest(last_received_at, told.received_at);
         if told.words ->> 'status' = 'completed' then
             completed_at := least(
-                completed_at, coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at));
+                completed_at,
+                coalesce((told.words ->> 'completed_at')::timestamptz, told.occurred_at, told.received_at));
         end if;
     end loop;
-    if first_fact_at is null then  -- its facts have moved to the payment that it was joined with
+    if first_received_at is null then  -- its facts have moved to the payment that it was joined with
         return null;
     end if;
     -- `told` is the newest of them now.
@@ -114,7 +122,8 @@ begin
         case when step = 3 then word.failure_code end,
         case when step = 3 then word.failure_message end,
         case when step in (4, 6) then word.status_reason end,
-        word.metadata, first_fact_at, told.occurred_at, completed_at
+        word.metadata, coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at),
+        completed_at
     from jsonb_to_record(words) as word (
         livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
         fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
@@ -244,7 +253,8 @@ begin
     written_jobs := write_needs(p_merchant, event_row, p_needs);
     if p_facts <> '[]' then
         changed_payments := apply_payment_facts(
-            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_joining
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
         );
     end if;
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'payments', changed_payments);
@@ -269,7 +279,7 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.reopen_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
+CREATE OR REPLACE FUNCTION public.reopen_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
 AS $function$
@@ -291,7 +301,8 @@ begin
     written_jobs := write_needs(p_merchant, event_row, p_needs);
     if p_facts <> '[]' then
         changed_payments := apply_payment_facts(
-            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_joining
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
         );
     end if;
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'payments', changed_payments);
@@ -385,7 +396,8 @@ CREATE TABLE facts (
     said_by text NOT NULL,
     webhook_event_id bigint,
     job_id bigint,
-    occurred_at timestamp with time zone NOT NULL,
+    occurred_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL,
     rank smallint NOT NULL,
     words jsonb NOT NULL,
     CONSTRAINT facts_pkey PRIMARY KEY (kind, subject_id, id),
@@ -576,7 +588,7 @@ CREATE TABLE webhook_events (
     merchant text NOT NULL,
     type text NOT NULL,
     livemode boolean NOT NULL,
-    occurred_at timestamp with time zone NOT NULL,
+    occurred_at timestamp with time zone,
     received_at timestamp with time zone NOT NULL,
     status text NOT NULL,
     reason text,

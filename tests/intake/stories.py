@@ -32,7 +32,7 @@ class Said(NamedTuple):
     """One event with one fact: when the gateway says it happened, and the fact's words."""
 
     event: str
-    second: int
+    second: int | None  # None: the gateway gives no time
     names: tuple[tuple[str, str], ...]
     words: dict[str, Any]
 
@@ -40,7 +40,7 @@ class Said(NamedTuple):
 def delivery(said: Said, prefix: str) -> Delivery:
     """Return the event as intake gets it; the prefix keeps the names of one example apart from all others."""
     names = tuple(ObjectName(kind, f"{prefix}{name}") for kind, name in said.names)
-    at = EPOCH + timedelta(seconds=said.second)
+    at = None if said.second is None else EPOCH + timedelta(seconds=said.second)
     event = Event(
         event_id=f"{prefix}{said.event}",
         type="test",
@@ -69,7 +69,7 @@ def expected_rows(story: Iterable[Said], prefix: str) -> list[dict[str, Any]]:
 
 
 def _row(names: set[tuple[str, str]], members: Sequence[Said], prefix: str) -> dict[str, Any]:
-    order = sorted(members, key=lambda said: (said.second, _step(said), f"{prefix}{said.event}"))
+    order = sorted(members, key=lambda said: (_time(said), _step(said), f"{prefix}{said.event}"))
     row: dict[str, Any] = dict.fromkeys(PLAIN_COLUMNS)
     spoken: dict[str, Any] = {}
     for said in order:
@@ -80,12 +80,20 @@ def _row(names: set[tuple[str, str]], members: Sequence[Said], prefix: str) -> d
     row["status"] = _shown_status(step, spoken)
     row["failure_code"] = spoken.get("failure_code") if step == 3 else None
     row["status_reason"] = spoken.get("status_reason") if step in (4, 6) else None
-    completed = [said.second for said in members if said.words.get("status") == PaymentStatus.COMPLETED]
-    row["completed_at"] = EPOCH + timedelta(seconds=min(completed)) if completed else None
-    row["first_fact_at"] = EPOCH + timedelta(seconds=order[0].second)
-    row["last_fact_at"] = EPOCH + timedelta(seconds=order[-1].second)
+    completed = [said for said in members if said.words.get("status") == PaymentStatus.COMPLETED]
+    row["completed_at"] = min((_moment(said) for said in completed), default=None)
+    timed = [_moment(said) for said in members if said.second is not None] or [ARRIVED]
+    row["first_fact_at"], row["last_fact_at"] = min(timed), max(timed)
     row["names"] = sorted(f"{kind} {prefix}{name}" for kind, name in names)
     return row
+
+
+def _time(said: Said) -> int:
+    return -1 if said.second is None else said.second
+
+
+def _moment(said: Said) -> datetime:
+    return ARRIVED if said.second is None else EPOCH + timedelta(seconds=said.second)
 
 
 def _step(said: Said) -> int:

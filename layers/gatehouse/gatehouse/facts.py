@@ -72,7 +72,7 @@ class Event:
 
     event_id: str
     type: str
-    occurred_at: datetime | None  # by the gateway's clock, UTC; None where it does not say: then the time of receipt
+    occurred_at: datetime | None  # by the gateway's clock, UTC; None where it does not say: less than any time
     livemode: bool | None  # real money or a test; None where the gateway does not say: then the account does
     facts: tuple[Fact, ...] = ()
     needs: tuple[Need, ...] = ()

@@ -80,7 +80,11 @@ class TestToken:
 
     def test_only_the_url_can_hold_it(self) -> None:
         sent = request(None, headers={"token": TOKEN, "authorization": f"Bearer {TOKEN}"})
-        assert refusal(sent._replace(query={"token": TOKEN})) == "there is no token in the URL"
+        assert refusal(sent) == "there is no token in the URL"
+
+    @pytest.mark.req("D5")
+    def test_on_the_older_route_the_query_holds_it(self) -> None:
+        assert verify(request(None)._replace(query={"token": TOKEN}), account(), now=NOW) == Verified(0)
 
     @pytest.mark.parametrize("tokens", [("",), ("", " ")])
     @pytest.mark.parametrize("said", ["", " ", None])

@@ -15,7 +15,7 @@ select record_event(
 -- Takes up again an event that failed or was ignored.
 select reopen_event(
     p_merchant => :merchant, p_gateway => :gateway, p_account => :account, p_event_id => :event_id,
-    p_occurred_at => :occurred_at, p_status => :status, p_reason => :reason, p_reference => :reference,
+    p_occurred_at => :occurred_at, p_received_at => :received_at, p_status => :status, p_reason => :reason, p_reference => :reference,
     p_facts => :facts, p_needs => :needs, p_account_lock => :account_lock, p_name_locks => :name_locks,
     p_joining => :joining
 ) as outcome;
@@ -30,7 +30,8 @@ select take_recording_locks(
 -- Applies facts that a job fetched, under the locks of take_recording_locks.
 select apply_payment_facts(
     p_merchant => :merchant, p_gateway => :gateway, p_account => :account, p_facts => :facts, p_said_by => :said_by,
-    p_event_row => null, p_job_id => :job_id, p_occurred_at => :occurred_at, p_joining => false
+    p_event_row => null, p_job_id => :job_id, p_occurred_at => :occurred_at, p_received_at => now(),
+    p_joining => false
 ) as payments;
 
 -- name: fold_payments
