@@ -7,6 +7,7 @@ PORT ?= 8080
 DEMO ?= 1
 FRESH ?= 0
 VERBOSE ?= 0
+WORKERS ?= 2
 ARCH ?= arm64
 BUILD_DIR ?= .aws-sam/build
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
@@ -38,12 +39,12 @@ start-postgres: .venv/.ready ## Bring it back
 
 .PHONY: test
 test: .venv/.ready ## Run every test (ARGS="-k name" picks some)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Everything that speaks SQL; POSTGRES_15 is where Debian's package puts its programs.
 .PHONY: test-postgres-15
 test-postgres-15: .venv/.ready ## Run the tests that use a database on Postgres 15, the oldest that we support
-	@TEST_POSTGRES_BINARIES=$(POSTGRES_15) $(PYTHON) -m pytest $(wildcard tests/database tests/migrations tests/intake tests/jobs)
+	@TEST_POSTGRES_BINARIES=$(POSTGRES_15) $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(wildcard tests/database tests/migrations tests/intake tests/jobs)
 
 .PHONY: check
 check: .venv/.ready ## Lint, types, template and its expansion, import rules, documents
