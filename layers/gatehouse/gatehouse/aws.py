@@ -23,7 +23,6 @@ from gatehouse.settings import AwsCredentials, aws_container_authorization, aws_
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
-    from ssl import SSLContext
 
 
 class Protocol(NamedTuple):
@@ -149,10 +148,12 @@ class AwsClient:
     def _connect(self, timeout_seconds: float) -> "HTTPConnection":
         from http.client import HTTPConnection, HTTPSConnection
 
+        from gatehouse.tls import trusting
+
         host = self._endpoint.hostname or ""
         if self._endpoint.scheme == "http":  # the local stand-in
             return HTTPConnection(host, self._endpoint.port, timeout=timeout_seconds)
-        return HTTPSConnection(host, self._endpoint.port, timeout=timeout_seconds, context=_tls_context())
+        return HTTPSConnection(host, self._endpoint.port, timeout=timeout_seconds, context=trusting())
 
 
 class ContainerCredentials:
@@ -199,14 +200,6 @@ def _container_credentials() -> ContainerCredentials:
     if not url:
         raise SettingError("there are no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     return ContainerCredentials(url, aws_container_authorization())
-
-
-@cache
-def _tls_context() -> "SSLContext":
-    """Return what checks AWS's certificates: made once, since reading the system's roots takes 20 to 28 ms."""
-    from ssl import create_default_context
-
-    return create_default_context()
 
 
 def signed(

@@ -31,6 +31,7 @@ from gatehouse.database.errors import error_class, refusal, script_refusal
 from gatehouse.database.flush import HungUp, Reply, Result, Row, exchange, exchange_script
 from gatehouse.database.sql import Bound, Statement, unnamed
 from gatehouse.settings import settings
+from gatehouse.tls import trusting
 
 # Firewalls and address translation in AWS forget a silent connection after 350 s and tell nobody: what is sent then
 # disappears. A frozen Lambda is silent for longer than that.
@@ -127,7 +128,6 @@ class Database:
         self._away_because = ""
         self._tls = tls != "off"
         self._tls_root_file = tls_root_file
-        self._tls_context: ssl.SSLContext | None = None
         self._application = application
         self._clock = clock
         self._used_at = float("-inf")
@@ -305,13 +305,11 @@ class Database:
             raise errors.ConnectionError(f"the database address could not be fetched: {error}") from None
 
     def _open(self, address: Address) -> "_Connection":
-        if self._tls and self._tls_context is None:
-            self._tls_context = _trusting(self._tls_root_file)
         return _open_connection(
             address,
             deadline=time.monotonic() + self._connect_seconds,
             answer_seconds=self._answer_seconds,
-            tls_context=self._tls_context,
+            tls_context=_trusting(self._tls_root_file) if self._tls else None,
             application=self._application,
         )
 
@@ -536,7 +534,7 @@ def _reach(address: Address, deadline: float) -> socket.socket:
 def _trusting(root_file: str) -> ssl.SSLContext:
     """Return what checks a server's certificate and name: by the system's authorities, or by those of one file."""
     try:
-        return ssl.create_default_context(cafile=root_file or None)
+        return trusting(root_file)
     except OSError as reason:
         raise errors.SettingError(f"the file of TLS authorities, {root_file}, is unusable: {_plain(reason)}") from None
 
