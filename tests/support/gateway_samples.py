@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,12 @@ def expected(gateway: str) -> dict[str, Any]:
 
 def as_json(event: Event) -> Any:
     """Return an Event as JSON: nothing that says nothing, times as text."""
-    return _plain(asdict(event))
+    return _plain(event)
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items() if inner not in (None, ())}
     if isinstance(value, (list, tuple)):

@@ -4,10 +4,10 @@ A fact never says "set this": it says what the gateway knew at one moment. `inta
 folds them into rows by rules that do not care about the order of arrival. A field that is None says nothing.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class PaymentStatus(StrEnum):
@@ -24,16 +24,14 @@ class PaymentStatus(StrEnum):
 LADDER = tuple(PaymentStatus)
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectName:
+class ObjectName(NamedTuple):
     """The name of one gateway object, such as ("charge", "ch_1"); one payment may have several."""
 
     kind: str
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentFact:
+class PaymentFact(NamedTuple):
     """What a gateway said about one payment. Field names are the columns of `payments`."""
 
     objects: tuple[ObjectName, ...]  # every name this money is known by; at least one
@@ -57,17 +55,15 @@ class PaymentFact:
 Fact = PaymentFact
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """Work that an event leaves open, done later by a job; unique by (topic, key)."""
 
     topic: str
     key: str
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """One event of a gateway in our words."""
 
     event_id: str

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.req("G1")
 
 def plain(value: Any) -> Any:
     """Return an Event as JSON: nothing that says nothing, times as text."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items() if inner not in (None, ())}
     if isinstance(value, (list, tuple)):
@@ -49,7 +50,7 @@ def fact(event: Event) -> PaymentFact:
 class TestSamples:
     @pytest.mark.parametrize("sample", sorted(SAMPLES))
     def test_becomes_what_was_reviewed(self, sample: str) -> None:
-        assert plain(asdict(event_of(sample))) == EXPECTED[sample]
+        assert plain(event_of(sample)) == EXPECTED[sample]
 
     def test_each_handled_name_has_one(self) -> None:
         assert set(HANDLED) == {name.partition("__")[0] for name in SAMPLES}

@@ -1,6 +1,5 @@
 """Records an event: the event itself, its sealed bytes, its facts folded into rows, audit and jobs, in one flush."""
 
-from dataclasses import fields
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +19,7 @@ NAMES_LEAD_TO_SEVERAL_PAYMENTS = "GH001"  # raised by apply_payment_facts: the a
 MOST_ATTEMPTS = 5  # deadlocks and serialisation failures are rare; five in a row would be a defect
 MOST_REASON_CHARACTERS = 500
 
-_WORDS = tuple(field.name for field in fields(PaymentFact) if field.name != "objects")
+_WORDS = tuple(name for name in PaymentFact._fields if name != "objects")
 _STEP_OF = {status: step for step, status in enumerate(LADDER, start=1)}
 
 
