@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gatehouse.errors import GatehouseError
@@ -205,8 +206,10 @@ def _masked(name: str, value: Any, depth: int = 0) -> Any:
         return str(value)  # NaN is no JSON
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    if SECRET_WORDS.search(name) and not name.endswith("_arn"):
+    if _names_a_secret(name):
         return MASK
+    if isinstance(value, str):
+        return _shown(value)
     if depth == MOST_DEPTH:
         return f"<{type(value).__name__}>"
     if isinstance(value, Mapping):
@@ -216,6 +219,11 @@ def _masked(name: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"
     return _shown(value)
+
+
+@lru_cache(maxsize=256)
+def _names_a_secret(name: str) -> bool:
+    return bool(SECRET_WORDS.search(name)) and not name.endswith("_arn")
 
 
 def _shown(value: object) -> str:
