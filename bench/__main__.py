@@ -1,4 +1,8 @@
-"""python -m bench [name …]: measures what is named, or everything, and ends with 1 when a number was missed."""
+"""python -m bench [name …]: measures what is named, or everything, and says which numbers were missed.
+
+It ends with 1 only when the long storm of faults lost or doubled something: a number that is missed is no defect, and
+docs/benchmarks.md says why each of them is.
+"""
 
 import platform
 import sys
@@ -15,12 +19,17 @@ def main(names: list[str]) -> int:
         print(f"there is no benchmark {', '.join(unknown)}: choose from {', '.join(NAMES)}", file=sys.stderr)
         return 2
     print(f"Python {platform.python_version()} on {platform.machine()}; compare ratios, not times, between machines")
-    held = True
+    missed: list[str] = []
+    is_right = True
     for name in names or NAMES:
         print(f"\n{name}", flush=True)
         outcome = import_module(f"bench.{name}").run()
-        held = (outcome == 0 if name == "faults" else show(outcome)) and held  # that one counts, it measures nothing
-    return 0 if held else 1
+        if name == "faults":  # it counts and measures nothing
+            is_right = outcome == 0
+        else:
+            missed += show(outcome)
+    print(f"\nmissed: {', '.join(missed) or 'nothing'}")
+    return 0 if is_right else 1
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import distribution
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,8 @@ from bench.figures import Figure, alternating
 from bench.ground import Cloud, cloud, ground
 from bench.samples import PROCESSING, requests
 from local.child_process import CHECKOUT
+from tests.support import pgbouncer
+from tests.support.pgbouncer import PgBouncer
 from tests.support.tiny_runtime_api import TinyRuntimeApi
 
 ROUNDS = 15
@@ -80,29 +83,42 @@ class Built(NamedTuple):
 
 
 def run() -> list[Figure]:
-    """Measure process start to first answer, and print where ours spends it."""
+    """Measure process start to first answer, directly and through a pooler, and print where ours spends it."""
+    figures = []
     with ExitStack() as started:
         folder = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-bench-build-")))
         built = build(folder)
         place = started.enter_context(ground())
-        sky = started.enter_context(cloud(place))
-        stock = requests(PROCESSING)
-        environment = lambda_environment(sky)
-
-        def candidate() -> float:
-            return first_answer("stripe_webhook.handler.handler", built, next(stock), environment)
-
-        def of(name: str, code: str) -> float:
-            return first_answer(f"{name}.handler", with_handler(built, folder, name, code), {}, {})
-
-        measured = alternating(lambda: of("floor", FLOOR), candidate, rounds=ROUNDS)
-        bare = median(of("bare", BARE) for _ in range(SPLITS))
-        print(f"  a handler that imports nothing: {bare:.1f} ms")
+        bare = with_handler(built, folder, "bare", BARE)
+        imported = with_handler(built, folder, "floor", FLOOR)
         watched = with_handler(built, folder, "watched", WATCHED)
-        splits = [split(watched, request, environment) for request in islice(stock, SPLITS)]
-        for what in splits[0]:
-            print(f"  {what}: {median(each[what] for each in splits):.1f} ms")
-    return [Figure("cold start to first answer", measured.value, "ms", measured.floor, MOST_TIMES_THE_FLOOR)]
+        nothing = median(first_answer("bare.handler", bare, {}, {}) for _ in range(SPLITS))
+        print(f"  a handler that imports nothing: {nothing:.1f} ms")
+        ways: dict[str, int | None] = {"a direct connection": None}
+        if pgbouncer.installed():
+            bouncer = PgBouncer(place.server)
+            started.callback(bouncer.stop)
+            bouncer.start()
+            ways["PgBouncer"] = bouncer.port
+        else:
+            print(f"  not measured through a pooler: {pgbouncer.MISSING}")
+        for way, port in ways.items():
+            sky = started.enter_context(cloud(place, port=port))
+            stock = requests(PROCESSING)
+            environment = lambda_environment(sky)
+            floor = partial(first_answer, "floor.handler", imported, {}, {})
+            measured = alternating(floor, candidate(built, stock, environment), rounds=ROUNDS)
+            name = f"cold start to first answer, {way}"
+            figures.append(Figure(name, measured.value, "ms", measured.floor, MOST_TIMES_THE_FLOOR))
+            splits = [split(watched, request, environment) for request in islice(stock, SPLITS)]
+            parts = (f"{what} {median(each[what] for each in splits):.1f}" for what in splits[0])
+            print(f"  {way}: {', '.join(parts)} ms", flush=True)
+    return figures
+
+
+def candidate(built: Built, stock: Iterator[Any], environment: Mapping[str, str]) -> Callable[[], float]:
+    """Return what measures one first answer of ours, to an event that is new each time."""
+    return lambda: first_answer("stripe_webhook.handler.handler", built, next(stock), environment)
 
 
 def build(folder: Path) -> Built:

@@ -61,11 +61,11 @@ def alternating(floor: Callable[[], float], candidate: Callable[[], float], *, r
     return Measured(base, base * ratio, ratio)
 
 
-def show(figures: Sequence[Figure]) -> bool:
-    """Print the figures; return whether every limit was held."""
+def show(figures: Sequence[Figure]) -> list[str]:
+    """Print the figures; return the names of those that missed their number."""
     for figure in figures:
         print(figure.line(), flush=True)
-    return not any(figure.missed for figure in figures)
+    return [figure.name for figure in figures if figure.missed]
 
 
 def _number(value: float) -> str:
