@@ -64,7 +64,7 @@ def watched(owner, name, what):
 
 spent = []
 watched(secrets.SecretStore, "_fetch", "secrets")
-watched(connection, "_open_connection", "connect")
+watched(connection, "log_in", "connect")
 watched(connection.Database, "_exchange", "flush")
 
 def handler(event, context):

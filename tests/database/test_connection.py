@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.database.connection import Database, database, parse_address
+from gatehouse.database.connection import Database, database
+from gatehouse.database.login import parse_address
 from gatehouse.database.sql import unnamed
 from gatehouse.errors import (
     ConnectionError,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.database.connection import connect_direct
+from gatehouse.database.direct_session import connect_direct
 from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target, runner_lock
 from tests.conftest import DatabaseFactory

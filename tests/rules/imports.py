@@ -50,7 +50,7 @@ PURE_LIBRARIES = {
 }
 # Each outside library has its owners; boto3 has none, because it costs 180 ms of a cold start.
 OWNERS = {
-    "pg8000": {"gatehouse.database.connection"},
+    "pg8000": {"gatehouse.database.login"},
     "boto3": set[str](),
     "botocore": set[str](),
     "cryptography": {"gatehouse.sealing", "gatehouse.gateways.paypal.certificates"},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse.database.connection import DirectSession
+from gatehouse.database.direct_session import DirectSession
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import ConnectionError, DatabaseError, MigrationFailed, MigrationRefused
 from gatehouse.migrations import plan, schema

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatehouse.database.connection import DirectSession
+from gatehouse.database.direct_session import DirectSession
 from gatehouse.database.sql import load_statements
 from gatehouse.migrations.files import SCHEMA_FILE
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse.database.connection import DirectSession, connect_direct, parse_address
+from gatehouse.database.direct_session import DirectSession, connect_direct
+from gatehouse.database.login import parse_address
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import DatabaseError, MigrationRefused, RunnerBusy
 
