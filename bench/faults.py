@@ -25,10 +25,10 @@ def run(seed: int | None = None) -> int:
     """Go through all rounds and print what they did; return 0 when nothing was lost, doubled or different."""
     seed = int(time.time()) if seed is None else seed
     print(f"faults: seed {seed}, {ROUNDS} rounds of {SECONDS_A_ROUND:.0f} seconds")
-    random = chance(seed)
     answers: Counter[tuple[int, str]] = Counter()
     with Ground() as ground:
         for number in range(1, ROUNDS + 1):
+            random = chance(seed + number)
             events = told(PAYMENTS_A_ROUND, f"round{number}x", random)
             answers += storm(ground, events, seconds=SECONDS_A_ROUND, random=random).answers
             reckoning = settled(ground)

@@ -1,4 +1,4 @@
-"""One ground for all fault tests; each leaves it settled, with everything sent so far in order."""
+"""One ground for all fault tests of a process; each leaves it settled, with everything sent so far in order."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.ground import Ground
 
-RECKONINGS = pytest.StashKey[dict[str, str]]()
+RECKONING = "reckoning"  # the name under which a test's report carries the line
 
 
 @pytest.fixture(scope="session")
@@ -17,17 +17,21 @@ def ground() -> Iterator[Ground]:
 
 
 @pytest.fixture
-def show(request: pytest.FixtureRequest) -> Callable[[object], None]:
-    """Return a function that shows this file's reckoning at the end of the run; the last one counts."""
-    shown = request.config.stash.setdefault(RECKONINGS, {})
+def show(record_property: Callable[[str, object], None]) -> Callable[[object], None]:
+    """Return a function that shows a reckoning at the end of the run, also when every test passes."""
 
     def show_at_the_end(reckoning: object) -> None:
-        shown[request.path.stem.removeprefix("test_")] = str(reckoning)
+        record_property(RECKONING, str(reckoning))
 
     return show_at_the_end
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what the faults have done, also where every test passed."""
-    for name, reckoning in config.stash.get(RECKONINGS, {}).items():
-        terminalreporter.write_line(f"faults, {name.replace('_', ' ')}: {reckoning}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the faults have done, of each file the last."""
+    shown = {}
+    for report in (each for reports in terminalreporter.stats.values() for each in reports):
+        for name, reckoning in getattr(report, "user_properties", ()):
+            if name == RECKONING:
+                shown[report.nodeid.partition("::")[0]] = reckoning
+    for file, reckoning in shown.items():
+        terminalreporter.write_line(f"{file}: {reckoning}")

@@ -10,7 +10,7 @@ from random import Random
 from tests.faults.ground import Ground
 from tests.faults.proxies import SteeredProxy
 from tests.faults.sender import StripeSender
-from tests.faults.stream import StripeEvent, delivered
+from tests.faults.stream import StripeEvent, chance, delivered
 from tests.support.proxies import TO_CLIENT, TO_SERVER
 
 FaultBlock = Callable[[Ground, Random], AbstractContextManager[None]]
@@ -119,11 +119,12 @@ def network_away(ground: Ground, _random: Random) -> Iterator[None]:
 
 
 @contextmanager
-def network_silent(ground: Ground, _random: Random) -> Iterator[None]:
-    """Swallow what is sent, and deliver it late."""
+def network_silent(ground: Ground, random: Random) -> Iterator[None]:
+    """Swallow what is sent, what is answered, or both, and deliver it late."""
     _count(ground, "network silent")
-    ground.intake_link.hold()
-    ground.worker_link.hold()
+    directions = random.choice(((TO_SERVER,), (TO_CLIENT,), (TO_SERVER, TO_CLIENT)))
+    ground.intake_link.hold(*directions)
+    ground.worker_link.hold(*directions)
     yield
     ground.intake_link.let_go()
     ground.worker_link.let_go()
@@ -265,7 +266,7 @@ def storm(ground: Ground, events: list[StripeEvent], *, seconds: float, random: 
     deliveries = delivered(events, seconds, random)
     faults = _one_after_the_other(random)
     with ground.door() as url, ground.consumers():
-        sender = StripeSender(url, deliveries, clients=CLIENTS, random=random)
+        sender = StripeSender(url, deliveries, clients=CLIENTS, random=chance(random.getrandbits(32)))
         try:
             ends = time.monotonic() + seconds
             for number, fault in enumerate(faults):

@@ -177,10 +177,12 @@ class Ground:
         self.heal()
         time.sleep(AWAY_SECONDS)  # until then the functions would leave Postgres alone
         with self.consumers():
-            wait_until(lambda: self.messages_in("InboxQueue") == 0, seconds=SETTLE_SECONDS)
             deadline = time.monotonic() + SETTLE_SECONDS
+            while waiting := self.messages_in("InboxQueue"):
+                assert time.monotonic() < deadline, f"{waiting} messages stay in the inbox{self._last_lines()}"
+                time.sleep(0.05)
             while self.unfinished_jobs():
-                assert time.monotonic() < deadline, f"jobs are left: {self._jobs_left()}"
+                assert time.monotonic() < deadline, f"jobs are left: {self._jobs_left()}{self._last_lines()}"
                 self.let_time_pass()
                 self.sweep()
                 with suppress(AssertionError):  # then more time has to pass
@@ -217,6 +219,10 @@ class Ground:
             finally:
                 database.close()
         return True
+
+    def _last_lines(self) -> str:
+        words = [line for line in self.lines if "_aws" not in line]
+        return "\n".join(["; the functions said last:", *words[-40:]])
 
     def _jobs_left(self) -> list[list[Any]]:
         return self.under_faults.sql("select id, status, attempts, last_error from jobs where status <> 'done' limit 5")

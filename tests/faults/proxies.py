@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.support.proxies import TO_SERVER, CutHere, Message, ProtocolProxy
+from tests.support.proxies import TO_CLIENT, TO_SERVER, CutHere, Message, ProtocolProxy
 
 HTTP = "http"  # the code of a message that is a whole HTTP request or answer
 FAILED = (
@@ -41,6 +41,7 @@ class SteeredProxy(ProtocolProxy):
         self._strike: Strike | None = None
         self._may_pass = threading.Event()
         self._may_pass.set()
+        self._held: tuple[str, ...] = ()
         super().__init__(port)
 
     def strike_at(
@@ -59,8 +60,9 @@ class SteeredProxy(ProtocolProxy):
             strike, self._strike = self._strike, None
         return strike.times if strike else 0
 
-    def hold(self) -> None:
-        """Pass on nothing, and keep every connection open: a network that swallows."""
+    def hold(self, *directions: str) -> None:
+        """Pass on nothing, or nothing of one direction, and keep every connection open: a network that swallows."""
+        self._held = directions or (TO_SERVER, TO_CLIENT)
         self._may_pass.clear()
 
     def let_go(self) -> None:
@@ -79,7 +81,8 @@ class SteeredProxy(ProtocolProxy):
         super().stop()
 
     def on_message(self, message: Message) -> None:
-        self._may_pass.wait()
+        if message.direction in self._held:
+            self._may_pass.wait()
         with self._lock:
             strike = self._strike
             if strike is None or message.direction != strike.direction:
