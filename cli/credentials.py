@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,27 @@ def asked_for(wanted: Sequence[Credential], file: Path | None) -> dict[str, str]
 
 
 def as_kept(wanted: Sequence[Credential], given: dict[str, str]) -> dict[str, Any]:
-    """Return credentials in the form in which an account keeps them."""
-    signs = next(each.name for each in wanted if each.signs)
-    return {"signing_secrets": [given[signs]], **{name: value for name, value in given.items() if name != signs}}
+    """Return credentials in the form in which an account keeps them: `hmac.header` is the header of its hmac."""
+    kept: dict[str, Any] = {"signing_secrets": []}
+    for each in wanted:
+        if each.name not in given:
+            continue
+        group, _dot, field = each.name.rpartition(".")
+        if each.signs:
+            kept["signing_secrets"] = [given[each.name]]
+        elif group:
+            # Secrets come in lists, so that an old and a new one can stand side by side.
+            kept.setdefault(group, {})[field] = [given[each.name]] if field == "secrets" else given[each.name]
+        else:
+            kept[each.name] = given[each.name]
+    return kept
+
+
+def held(kept: Mapping[str, Any], name: str) -> Any:
+    """Return what an account keeps under a credential's name, or None."""
+    group, _dot, field = name.rpartition(".")
+    place = kept.get(group, {}) if group else kept
+    return place.get(field)
 
 
 def _prompted(wanted: Sequence[Credential]) -> dict[str, Any]:

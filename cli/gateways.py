@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from cli import output
-from cli.credentials import as_kept, asked_for
+from cli.credentials import as_kept, asked_for, held
 from cli.target import keyring, ops_database
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
 from gatehouse.errors import SettingError
@@ -126,7 +126,7 @@ def show(gateway: GatewayArgument, account: AccountArgument) -> None:
     wanted = gateway_named(gateway).CREDENTIALS
     for each in wanted:
         if not each.signs:
-            value = kept.credentials.get(each.name)
+            value = held(kept.credentials, each.name)
             output.say(f"{each.name:<16} {'not set' if not value else 'set' if each.is_secret else value}")
     used = accounts.use_of_secrets(database, gateway, account, datetime.now(UTC) - LOOKED_BACK)
     output.show_table(
@@ -152,12 +152,12 @@ def rotate(gateway: GatewayArgument, account: AccountArgument, credentials: Cred
     signing = [each for each in gateway_named(gateway).CREDENTIALS if each.signs]
     given = asked_for(signing, credentials)
     new = given[signing[0].name]
-    held = kept.credentials["signing_secrets"]
-    if new == held[0]:
+    secrets = kept.credentials["signing_secrets"]
+    if new == secrets[0]:
         raise SettingError("this is the current secret already")
-    changed = {**kept.credentials, "signing_secrets": [new, *(old for old in held if old != new)]}
+    changed = {**kept.credentials, "signing_secrets": [new, *(old for old in secrets if old != new)]}
     accounts.replace_credentials(database, keys, kept, changed)
-    output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {len(held)} old; retire when the old is unused")
+    output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {len(secrets)} old; retire when the old is unused")
     if signing[0].is_made_here:
         output.say(f"{signing[0].name}, shown this once: {new}")
 

@@ -13,4 +13,7 @@ CREDENTIALS = (
     Credential("merchant_id", "merchantId at MX Merchant", is_secret=False),
     Credential("consumer_key", "consumer key of the API", is_secret=False, is_required=False),
     Credential("consumer_secret", "consumer secret of the API", is_required=False),
+    Credential("hmac.header", "header with an HMAC of the body (empty: none)", is_secret=False, is_required=False),
+    Credential("hmac.algorithm", "sha256 or sha512, of that HMAC", is_secret=False, is_required=False),
+    Credential("hmac.secrets", "secret of that HMAC", is_required=False),
 )
