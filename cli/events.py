@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import output
+from cli.gateway_names import GatewayOption
 from cli.target import keyring, ops_database
 from gatehouse.errors import GatehouseError, SettingError
 from gatehouse.intake.rejected import list_rejected
@@ -24,8 +25,6 @@ app = typer.Typer(
     help="Look at the events of the gateways, follow them live, and retry those that failed. Payloads are never shown.",
     no_args_is_help=True,
 )
-
-GatewayOption = Annotated[str | None, typer.Option("--gateway", help="Only events of this gateway.")]
 
 
 def _status(value: str | None) -> str | None:

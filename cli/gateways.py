@@ -1,6 +1,7 @@
 """`gatehouse gateways`: the merchants' accounts at the gateways and their secrets, which are never shown again."""
 
 import json
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +12,11 @@ import typer
 
 from cli import output
 from cli.credentials import as_kept, asked_for, held
+from cli.gateway_names import GatewayArgument, GatewayOption
 from cli.target import keyring, ops_database
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
-from gatehouse.errors import SettingError
-from gatehouse.gateways import NAMES, gateway_named
+from gatehouse.errors import ServiceUnavailable, SettingError
+from gatehouse.gateways import gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
 from gatehouse.models import accounts
 from gatehouse.models.accounts import KeptAccount
@@ -22,6 +24,7 @@ from gatehouse.settings import settings
 from local import send
 
 LOOKED_BACK = timedelta(days=30)
+ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 QUIET_BEFORE_RETIRING = timedelta(hours=24)  # a gateway that still uses an old secret does so within a day
 
 app = typer.Typer(
@@ -33,17 +36,14 @@ account `default` of each gateway is not here: it lives in Secrets Manager, so t
 )
 
 
-def _gateway(name: str) -> str:
-    if name not in NAMES:
-        raise typer.BadParameter(f"must be one of {', '.join(NAMES)}")
-    return name
-
-
 def _account(name: str) -> str:
     if name == DEFAULT_ACCOUNT:
         raise typer.BadParameter("the default account lives in Secrets Manager: change its secret there")
-    if not name or not all(letter.isalnum() or letter in "-_." for letter in name) or len(name) > 64:
-        raise typer.BadParameter("must be 1 to 64 letters, digits, dashes, dots or underscores: it stands in the URL")
+    if not ACCOUNT.fullmatch(name):
+        raise typer.BadParameter(
+            "must be 1 to 64 letters (a to z), digits, dashes, dots or underscores, the first one"
+            " a letter or digit: it stands in the URL"
+        )
     return name
 
 
@@ -53,7 +53,12 @@ def _mode(name: str) -> str:
     return name
 
 
-GatewayArgument = Annotated[str, typer.Argument(callback=_gateway, help="stripe, paypal, …")]
+def _origin(url: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#\s]+/?", url):
+        raise typer.BadParameter("must be https:// and a host, with nothing behind it")
+    return url
+
+
 AccountArgument = Annotated[str, typer.Argument(callback=_account, help="The account's name; it stands in its URL.")]
 CredentialsOption = Annotated[
     Path | None, typer.Option("--credentials", help="JSON file with the credentials; - for stdin (default: ask).")
@@ -90,13 +95,11 @@ def add(
 
 
 @app.command("list")
-def list_(
-    gateway: Annotated[str | None, typer.Option("--gateway", help="Only accounts at this gateway.")] = None,
-) -> None:
-    """List the accounts."""
+def list_(gateway: GatewayOption = None) -> None:
+    """List the accounts; the default ones, which are in Secrets Manager, are not among them."""
     found = accounts.list_accounts(ops_database(), keyring(), gateway=gateway)
     if not found:
-        output.say("no account yet: `gatehouse gateways add` adds one")
+        output.say("no account besides the default ones yet: `gatehouse gateways add` adds one")
         return
     output.show_table(
         ("Gateway", "Account", "Merchant", "Mode", "On", "Secrets", "Changed"),
@@ -201,7 +204,9 @@ def enable(gateway: GatewayArgument, account: AccountArgument) -> None:
 def test(
     gateway: GatewayArgument,
     account: AccountArgument,
-    url: Annotated[str, typer.Option("--url", help="Address of the API, such as https://hooks.example.com.")],
+    url: Annotated[
+        str, typer.Option("--url", callback=_origin, help="Address of the API, such as https://hooks.example.com.")
+    ],
 ) -> None:
     """Send an event of an unknown type to the account's own URL, signed as the gateway would; it is kept as ignored."""
     if gateway == "paypal":
@@ -211,7 +216,10 @@ def test(
     body = json.dumps(_test_payload(gateway, kept)).encode()
     headers = send.SIGNERS[gateway](body, {}, secret, int(time.time()))
     path = _path(gateway, account).replace("<token>", quote(secret, safe=""))
-    status, answer = send.post(url.rstrip("/") + path, body, {"Content-Type": "application/json", **headers})
+    try:
+        status, answer = send.post(url.rstrip("/") + path, body, {"Content-Type": "application/json", **headers})
+    except send.EventNotSendable as reason:
+        raise ServiceUnavailable(str(reason)) from None
     output.say(f"{status} {answer}")
     raise typer.Exit(0 if status == 200 else 1)
 

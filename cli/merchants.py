@@ -1,5 +1,6 @@
 """`gatehouse merchants`: whose money it is."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -8,9 +9,23 @@ from cli import output
 from cli.target import ops_database
 from gatehouse.models import accounts
 
+MERCHANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # as the table asks
+
 app = typer.Typer(help="Add, list and switch merchants. Every account belongs to one.", no_args_is_help=True)
 
-MerchantArgument = Annotated[str, typer.Argument(help="Lower-case letters, digits, dashes; it never changes.")]
+
+def _merchant(name: str) -> str:
+    if not MERCHANT.fullmatch(name):
+        raise typer.BadParameter(
+            "must be 1 to 63 lower-case letters (a to z), digits, dashes or underscores, the first one"
+            " a letter or digit"
+        )
+    return name
+
+
+MerchantArgument = Annotated[
+    str, typer.Argument(callback=_merchant, help="Lower-case letters, digits, dashes; it never changes.")
+]
 
 
 @app.command()

@@ -10,10 +10,11 @@ MISSING = "–"  # noqa: RUF001 - an en dash, as tables show what is not there
 
 WIDTH_WHERE_NOBODY_LOOKS = 10_000  # in a pipe or a log, lines are as long as they are
 
-_out = Console(highlight=False, soft_wrap=True)
+# Without emoji: the ARN of a secret holds `:secret:`, and is no picture.
+_out = Console(highlight=False, soft_wrap=True, emoji=False)
 if not _out.is_terminal:
     _out.width = WIDTH_WHERE_NOBODY_LOOKS
-_complaints = Console(highlight=False, soft_wrap=True, stderr=True)
+_complaints = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 def say(line: str, style: str = "") -> None:

@@ -46,7 +46,7 @@ class Ending:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stack; return 0 after an orderly end and 1 when it cannot start."""
     parser = argparse.ArgumentParser(prog="make run")
-    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--port", type=_port, default=8080)
     for switch, default in (("demo", 1), ("fresh", 0), ("verbose", 0)):
         parser.add_argument(f"--{switch}", type=int, choices=(0, 1), default=default)
     parser.add_argument("--template", type=Path, default=RunOptions.template)
@@ -70,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.say("stopped before it was ready")
         return 1
     return 0
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
 
 
 def run(supervisor: Supervisor, terminal: Terminal, ending: Ending, *, with_demonstration: bool) -> None:

@@ -18,11 +18,13 @@ def write(folder: Path, stack: Mapping[str, Any]) -> Path:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """Return what the running stack wrote; raise StackNotRunning when there is no file."""
+    """Return what the running stack wrote; raise StackNotRunning when there is none, or it was killed."""
     try:
         stack: dict[str, Any] = json.loads((folder / NAME).read_text())
     except FileNotFoundError:
         raise StackNotRunning(f"{folder / NAME} is not there: start the stack with `make run`") from None
+    if "pid" in stack and not Path(f"/proc/{stack['pid']}").exists():
+        raise StackNotRunning(f"the stack of {folder / NAME} was killed: start it again with `make run`")
     return stack
 
 

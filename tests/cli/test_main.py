@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cli import output
+
 GATEHOUSE = Path(sys.executable).with_name("gatehouse")
 
 
@@ -28,6 +30,12 @@ def test_help_lists_the_groups_and_their_commands() -> None:
         assert f" {command} " in shown
     for command in ("status", "up", "down", "reset", "verify", "schema"):
         assert "--database" in run("migrate", command, "--help").stdout
+
+
+@pytest.mark.req("O5")
+def test_what_is_said_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say("arn:aws:secretsmanager:eu-west-1:1:secret:gatehouse/ops [red]")
+    assert capsys.readouterr().out == "arn:aws:secretsmanager:eu-west-1:1:secret:gatehouse/ops [red]\n"
 
 
 @pytest.mark.req("O5")

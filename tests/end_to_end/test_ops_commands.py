@@ -122,12 +122,19 @@ FROM_STDIN = ("--credentials", "-")
         (("gateways", "add", "stripe", "default", *ADD[4:]), "", "lives in Secrets Manager"),
         (("gateways", "add", "stripe", "a/b", *ADD[4:]), "", "it stands in the URL"),
         ((*ADD[:-1], "prod"), "", "must be one of test, live, both"),
-        ((*ADD[:5], "nobody", *ADD[6:], *FROM_STDIN), '{"signing_secret": "s"}', "merchant"),
+        ((*ADD[:5], "nobody", *ADD[6:], *FROM_STDIN), '{"signing_secret": "s"}', "there is no merchant nobody"),
         (ADD, "", "nobody is there to be asked"),
         ((*ADD, *FROM_STDIN), "{}", "signing_secret is missing"),
         ((*ADD, *FROM_STDIN), "secret", "not JSON"),
         (("gateways", "show", "stripe", "nobody"), "", "there is no account stripe/nobody"),
-        (("merchants", "add", "No Spaces"), "", "merchants"),
+        (("gateways", "add", "stripe", "é", *ADD[4:]), "", "it stands in the URL"),
+        (("gateways", "add", "stripe", "..", *ADD[4:]), "", "it stands in the URL"),
+        (("gateways", "list", "--gateway", "venmo"), "", "must be one of stripe, paypal"),
+        (("gateways", "test", "stripe", "x", "--url", "hooks.example.com"), "", "must be https:// and a host"),
+        (("events", "list", "--gateway", "venmo"), "", "must be one of stripe, paypal"),
+        (("events", "rejected", "--gateway", "venmo"), "", "must be one of stripe, paypal"),
+        (("merchants", "add", "No Spaces"), "", "Invalid value for 'merchant': must be 1 to 63 lower-case letters"),
+        (("merchants", "add", "default"), "", "error: there is a merchant default already"),
         (("merchants", "disable", "nobody"), "", "there is no merchant nobody"),
     ],
 )
@@ -138,3 +145,17 @@ def test_what_is_wrong_is_said(
     assert found.returncode != 0
     assert complaint in " ".join(found.stderr.replace("│", " ").split())
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.req("O5")
+def test_an_account_that_is_there_and_an_address_that_does_not_answer_are_one_clear_line(
+    running_stack: RunningStack,
+) -> None:
+    add = ("gateways", "add", "stripe", "twice", "--merchant", "default", "--mode", "test", *FROM_STDIN)
+    done(running_stack, *add, stdin='{"signing_secret": "whsec_twice"}')
+    again = gatehouse(running_stack, *add, stdin='{"signing_secret": "whsec_twice"}')
+    assert (again.returncode, again.stderr) == (1, "error: there is an account stripe/twice already\n")
+    unheard = gatehouse(running_stack, "gateways", "test", "stripe", "twice", "--url", "http://127.0.0.1:1")
+    assert unheard.returncode == 1
+    assert unheard.stderr.startswith("error: http://127.0.0.1:1 does not answer")
+    assert len(unheard.stderr.splitlines()) == 1

@@ -18,6 +18,7 @@ from gatehouse.aws import AwsClient
 from gatehouse.errors import ConnectionError
 from gatehouse.settings import AwsCredentials
 from local import local_database, outage, pooler, send, stack_file
+from local.__main__ import main
 from local.postgres import free_port
 from local.supervisor import CHECKOUT, RunOptions, StartRefused, Supervisor
 from local.terminal import Terminal
@@ -191,6 +192,14 @@ def test_a_taken_port_is_one_clear_line(greeter: Greeter, options: RunOptions) -
     assert "PORT=" in str(refused.value)
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http"])
+def test_what_is_no_port_is_one_clear_line(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--port", port])
+    assert refused.value.code == 2
+    assert f"argument --port: '{port}' is not a port: 1 to 65535" in capsys.readouterr().err
+
+
 # --- as a process of its own, with the project's own template -----------------------------------------------------
 
 
@@ -305,6 +314,8 @@ def test_a_killed_run_is_followed_by_one_that_works_at_once_and_has_lost_nothing
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
         wait_until(lambda: not alive(children), seconds=5)
+        with pytest.raises(stack_file.StackNotRunning, match="was killed: start it again with `make run`"):
+            stack_file.read(options.folder)
 
     with make_run(options, "--demo", "0") as second:
         assert second.facts["database_url"] == first.facts["database_url"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
-from gatehouse.errors import NotFound, TransactionConflict
+from gatehouse.errors import DuplicateEntry, ForeignKeyViolation, NotFound, TransactionConflict
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("accounts.sql"))
@@ -41,8 +41,11 @@ class KeptAccount(NamedTuple):
 
 
 def add_merchant(database: Database, merchant: str, name: str) -> Row:
-    """Add a merchant."""
-    return database.query_one(sql.add_merchant, merchant=merchant, name=name)
+    """Add a merchant, or raise DuplicateEntry."""
+    try:
+        return database.query_one(sql.add_merchant, merchant=merchant, name=name)
+    except DuplicateEntry:
+        raise DuplicateEntry(f"there is a merchant {merchant} already") from None
 
 
 def list_merchants(database: Database) -> list[Row]:
@@ -66,17 +69,22 @@ def add_account(
     mode: str,
     credentials: dict[str, Any],
 ) -> None:
-    """Add an account; its credentials are sealed before they leave this process."""
+    """Add an account, or raise DuplicateEntry; its credentials are sealed before they leave this process."""
     key_id, sealed = _sealed(keyring, gateway, account, credentials)
-    database.query_one(
-        sql.add_account,
-        gateway=gateway,
-        account=account,
-        merchant=merchant,
-        mode=mode,
-        credentials=sealed,
-        key_id=key_id,
-    )
+    try:
+        database.query_one(
+            sql.add_account,
+            gateway=gateway,
+            account=account,
+            merchant=merchant,
+            mode=mode,
+            credentials=sealed,
+            key_id=key_id,
+        )
+    except DuplicateEntry:
+        raise DuplicateEntry(f"there is an account {gateway}/{account} already") from None
+    except ForeignKeyViolation:
+        raise NotFound(f"there is no merchant {merchant}") from None
 
 
 def list_accounts(database: Database, keyring: Keyring, *, gateway: str | None = None) -> list[KeptAccount]:
