@@ -27,4 +27,6 @@ def _account_of(database: Database, event: Row, keyring: Keyring) -> GatewayAcco
         return find_account(database, keyring, event["gateway"], event["account"]).for_intake
     if (event["reason"] or "").startswith(WRONG_MODE):  # the default account's mode is in a secret of the webhook's own
         raise RequestRefused(f"{event['event_id']} was ignored for its {event['reason']}; trying again changes nothing")
-    return GatewayAccount(event["gateway"], event["account"], event["merchant"], "both")
+    # That mode was beyond doubt when the event came, so it stands for one that does not say its own.
+    mode = "live" if event["livemode"] else "test"
+    return GatewayAccount(event["gateway"], event["account"], event["merchant"], mode)
