@@ -11,6 +11,7 @@ import pytest
 
 from gatehouse.accounts import fingerprint
 from gatehouse.database.connection import Database
+from gatehouse.errors import ConnectionError
 from gatehouse.gateways import stripe
 from gatehouse.intake.accounts import AccountDirectory, AccountUnknown
 from gatehouse.intake.inbox import Inbox
@@ -289,3 +290,45 @@ def test_a_directory_does_not_know_what_is_not_there(door: Door) -> None:
         door.directory.find("nobody")
     with pytest.raises(AccountUnknown):
         door.directory.find("default")
+
+
+def test_a_forgery_is_dropped_only_when_the_database_has_been_asked_for_newer_secrets(door: Door) -> None:
+    door.add("acme", "whsec_old")
+    known = door.directory
+    assert door.send("acme", "whsec_old", "evt_0")[0] == 200
+    kept = accounts.find_account(door.ops, door.keyring, "stripe", "acme")
+    accounts.replace_credentials(door.ops, door.keyring, kept, {"signing_secrets": ["whsec_new"]})
+    database, away = door.database, database_at("postgresql://gatehouse_intake:x@127.0.0.1:9/x", away_seconds=60)
+    door.directory = door.new_directory(away)
+    assert door.send("acme", "whsec_new", "evt_1")[1] == {"status": "queued"}
+    (message,) = door.queues.take("inbox")
+
+    # The replayer is a process that knows the old secret from an earlier outage, and has asked less than a minute ago.
+    reachable = [away]
+    known._database = lambda: reachable[0]
+    door.directory, door.database = known, away
+    with pytest.raises(ConnectionError):
+        replay(sqs_event(message), door.desk)
+    reachable[0] = door.database = database
+    assert replay(sqs_event(message), door.desk) == {"batchItemFailures": []}
+    assert {row["event_id"] for row in door.ops.query("select event_id from webhook_events")} == {"evt_0", "evt_1"}
+
+
+def test_an_account_that_could_not_be_opened_is_asked_for_until_it_can(
+    door: Door, intake: Database, gatehouse_database: GatehouseDatabase
+) -> None:
+    newer = {"current": "k2", "keys": {**KEYS["keys"], "k2": base64.b64encode(bytes(range(1, 33))).decode()}}
+    door.add("acme", "whsec_acme")
+    kept = accounts.find_account(door.ops, door.keyring, "stripe", "acme")
+    accounts.replace_credentials(door.ops, Keyring(newer), kept, kept.credentials)
+    gatehouse_database.sql("update gateway_accounts set updated_at = now() - interval '10 minutes'")
+    door.add("later", "whsec_later")
+
+    held = [KEYS]  # the new key cannot be fetched at first
+    behind = Keyring(KEYS, newer=lambda: held[0])
+    door.directory = AccountDirectory("stripe", lambda: intake, lambda: behind, lambda _: {}, clock=door.clock)
+    assert door.send("acme", "whsec_acme")[0] == 404
+    assert door.send("later", "whsec_later", "evt_2")[0] == 200
+    held[0] = newer
+    door.clock.now += 60
+    assert door.send("acme", "whsec_acme")[0] == 200

@@ -82,6 +82,11 @@ class AccountDirectory:
             return default_account(self._gateway, self._default_secret(True), self._stage)
         return None if self._ask() else self.find(account)
 
+    def renew(self) -> None:
+        """Learn what has changed, however lately the database was asked; raise AccountNotReachable while it is away."""
+        if self._ask():
+            raise AccountNotReachable(f"whether an account of {self._gateway} has changed cannot be asked")
+
     def _ask(self) -> ConnectionError | TimeoutError | None:
         """Learn what has changed; return why it could not be asked."""
         since = self._newest_change - OVERLAP if self._newest_change else None
@@ -89,12 +94,16 @@ class AccountDirectory:
             changed = kept_accounts.accounts_changed_since(self._database(), since, gateway=self._gateway)
         except (ConnectionError, TimeoutError) as away:
             return away
+        unopened: list[datetime] = []
         for row in changed:
             self._newest_change = max(self._newest_change or row["updated_at"], row["updated_at"])
             try:
                 self._known[row["account"]] = kept_accounts.opened(self._keyring(), row)
             except SealBroken as error:  # one account that cannot be opened is no reason to refuse the others
                 log.error("an account cannot be opened", error=error, account=row["account"])
+                unopened.append(row["updated_at"])
+        if unopened:  # its key may come later: it is asked for again until it opens
+            self._newest_change = min(unopened)
         self._asked_at = self._clock()
         return None
 

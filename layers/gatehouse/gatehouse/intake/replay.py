@@ -41,6 +41,8 @@ def _record(waiting: Waiting, desk: Desk) -> None:
     account, signed_by = waiting.verified, waiting.signed_by
     if account is None:  # nobody could check the sender when it arrived; a signature's age is judged at that time
         directory = desk.accounts(waiting.gateway)
+        # We have answered 200, so nobody sends it again: what we knew a while ago is not enough to call it forged.
+        directory.renew()
         account, signed_by = verified_account(gateway, waiting.request, directory, waiting.request.received_at)
     event = gateway.translate(gateway.read_event(waiting.request.body), account.account)
     log.add(event_id=event.event_id, event_type=event.type)
