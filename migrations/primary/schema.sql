@@ -160,6 +160,8 @@ CREATE OR REPLACE FUNCTION public.fold_payments(p_ids bigint[])
 AS $function$
 begin
     for payment_id in select distinct id from unnest(p_ids) as id order by id loop
+        -- Locked before its facts are read, so that the fold sees what a neighbour has committed.
+        perform from payments where id = payment_id for update;
         payment_status := fold_payment(payment_id);
         if payment_status is not null then
             return next;

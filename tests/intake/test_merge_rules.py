@@ -3,7 +3,9 @@
 import itertools
 import random
 import threading
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatehouse.database.connection import Database
+from gatehouse.database.sql import Json
 from gatehouse.facts import PaymentStatus
 from gatehouse.intake.record import record, refold
 from gatehouse.sealing import Keyring
-from tests.intake.stories import ACCOUNT, Said, actual_rows, delivery, expected_rows
+from tests.intake.stories import ACCOUNT, EPOCH, Said, actual_rows, delivery, expected_rows
+from tests.support.gatehouse_database import GatehouseDatabase
 
 PI, CHARGE, CHARGE_2 = ("payment_intent", "pi"), ("charge", "ch"), ("charge", "ch2")
 PAID = {"status": PaymentStatus.COMPLETED, "amount_minor": 4620, "received_minor": 4620, "currency": "EUR"}
@@ -157,3 +161,36 @@ def test_a_row_that_was_changed_by_hand_is_made_anew_from_its_facts(
     ops.query("update payments set received_minor = 1 where id = :id", id=payment)
     assert refold(ops, ACCOUNT, [payment]) == [(payment, "completed")]
     assert actual_rows(reader, "fold-") == expected_rows(story, "fold-")
+
+
+@pytest.mark.req("G9")
+def test_a_refold_waits_for_a_recording_that_is_under_way(
+    intake: Database, gatehouse_database: GatehouseDatabase, reader: Database, keyring: Keyring
+) -> None:
+    created, paid, *_ = STORIES["one value at one moment, then silence"]
+    record(intake, delivery(created, "race-"), keyring)
+    payment = reader.query_one("select id from payments")["id"]
+    folder, other = gatehouse_database.connect("ops"), gatehouse_database.connect("intake")
+    with other.transaction(merchant="default") as transaction:
+        transaction.query(
+            "select apply_payment_facts('default', 'stripe', 'default', :facts, 'race-second', 1, null, "
+            ":at::timestamptz, now(), false)",
+            facts=Json(
+                [
+                    {
+                        "rank": 0,
+                        "words": {"reference": "x=2", "livemode": False},
+                        "objects": [{"kind": "payment_intent", "id": "race-pi"}],
+                    }
+                ]
+            ),
+            at=EPOCH + timedelta(seconds=2),
+        )
+        folding = threading.Thread(target=refold, args=(folder, ACCOUNT, [payment]))
+        folding.start()
+        time.sleep(0.3)
+        assert folding.is_alive()
+    folding.join()
+    assert actual_rows(reader, "race-") == expected_rows([created, paid], "race-")
+    folder.close()
+    other.close()
