@@ -294,3 +294,14 @@ def test_ten_thousand_jobs_are_each_done_once(
         thread.join()
     assert sum(verdicts, Counter()) == {"done": 10_000, "nothing to do": 10_000}
     assert effects_of(effects) == dict.fromkeys(jobs, 1)
+
+
+def test_a_job_of_an_unknown_topic_keeps_no_other_from_being_rung_for(
+    effects: GatehouseDatabase, worker: Database, queues: Queues
+) -> None:
+    """A newer version wrote it and was rolled back."""
+    (job,) = write_jobs(effects, 1)
+    effects.sql("insert into jobs (topic, business_key, merchant) values ('of_tomorrow', 'key', 'default')")
+    make_due(effects)
+    assert sweep(worker, queues.bell(), seconds=5)["rung"] == 1
+    assert queues.take_json("enrichment") == [{"job": job}]

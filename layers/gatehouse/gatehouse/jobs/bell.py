@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatehouse.aws import AwsClient, credentials
 from gatehouse.errors import AwsError, SettingError
@@ -39,7 +39,7 @@ class Bell:
     def ring(self, jobs: Iterable[tuple[int, str]], *, budget_seconds: float = RING_BUDGET_SECONDS) -> int:
         """Ring for jobs (id, topic) as far as the budget goes; return how many bells were sent."""
         by_queue: dict[str, list[str]] = {}
-        for job_id, topic in jobs:
+        for job_id, topic in _of_known_topics(jobs):
             url = self._url(self._queues, topic)
             by_queue.setdefault(url, []).append(json.dumps({"job": job_id}))
         deadline = time.monotonic() + budget_seconds
@@ -49,7 +49,7 @@ class Bell:
         """Send buried jobs to their dead-letter queues; return those that arrived."""
         told = []
         deadline = time.monotonic() + budget_seconds
-        for burial in burials:
+        for burial in _of_known_topics(burials):
             body = json.dumps({"job": burial.id, "burial": burial.burials})
             if self._send_all(self._url(self._dead_letters, burial.topic), [body], deadline):
                 told.append(burial)
@@ -91,6 +91,21 @@ class Bell:
         if not urls.get(queue):
             raise SettingError(f"no queue address is set for {queue}, which rings for {topic}")
         return urls[queue]
+
+
+def _of_known_topics[Told: tuple[Any, ...]](jobs: Iterable[Told]) -> list[Told]:
+    """Return jobs (id, topic, …) of the topics that this version knows; others wait for the version that wrote them."""
+    known: list[Told] = []
+    unknown: list[str] = []
+    for job in jobs:
+        if job[1] in TOPICS:
+            known.append(job)
+        else:
+            unknown.append(job[1])
+    if unknown:
+        metrics.count("BellsNotRung", len(unknown))
+        log.error("jobs of topics that this version does not know are not rung for", topics=sorted(set(unknown)))
+    return known
 
 
 @cache
