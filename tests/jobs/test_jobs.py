@@ -7,7 +7,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, unnamed
 from gatehouse.errors import ConnectionError, GatewayError
 from gatehouse.jobs.batch import work_through
+from gatehouse.jobs.bell import Bell, Burial
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, work_on
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
@@ -305,3 +308,27 @@ def test_a_job_of_an_unknown_topic_keeps_no_other_from_being_rung_for(
     make_due(effects)
     assert sweep(worker, queues.bell(), seconds=5)["rung"] == 1
     assert queues.take_json("enrichment") == [{"job": job}]
+
+
+def test_a_sweep_ends_in_time_though_the_queues_are_slow(effects: GatehouseDatabase, worker: Database) -> None:
+    class SlowBell(Bell):
+        def __init__(self) -> None:
+            self.spent = 0.0
+
+        def ring(self, jobs: Iterable[tuple[int, str]], *, budget_seconds: float = 0.0) -> int:
+            assert list(jobs)
+            self.spent += budget_seconds
+            time.sleep(budget_seconds)
+            return 0
+
+        def tell_burials(self, burials: Sequence[Burial], *, budget_seconds: float) -> list[Burial]:
+            assert burials
+            self.spent += budget_seconds
+            return []
+
+    buried, _due = write_jobs(effects, 2)
+    effects.sql(f"update jobs set status = 'dead', burial_told = false, finished_at = now() where id = {buried}")
+    make_due(effects)
+    slow = SlowBell()
+    sweep(worker, slow, seconds=2, grace_seconds=0)
+    assert slow.spent <= 3.1

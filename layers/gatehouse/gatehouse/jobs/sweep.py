@@ -9,6 +9,7 @@ from gatehouse.observability import log, metrics
 
 MOST_AT_ONCE = 500
 GRACE_SECONDS = 60
+LEAST_SECONDS_FOR_BURIALS = 1.0
 REJECTED_KEPT_DAYS = 7
 MOST_REJECTED_KEPT = 10_000
 
@@ -24,7 +25,8 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
             break
     burials = database.query(sql.take_untold_burials, most=MOST_AT_ONCE, grace_seconds=grace_seconds)
     metrics.count("JobsRungAgain", rung)
-    told = tell_burials([Burial(**row) for row in burials], database, bell, budget_seconds=max(left, 1.0))
+    left = max(deadline - time.monotonic(), LEAST_SECONDS_FOR_BURIALS)
+    told = tell_burials([Burial(**row) for row in burials], database, bell, budget_seconds=left)
     database.query(sql.forget_rejected, days=REJECTED_KEPT_DAYS, most=MOST_REJECTED_KEPT)
     made = database.query_one("select make_payload_partitions(2) as made")["made"]
     for row in database.query(sql.backlog):
