@@ -41,7 +41,9 @@ create table webhook_payloads_default partition of webhook_payloads default;
 -- Makes the monthly partitions of webhook_payloads from this month to some months ahead; safe to run at any time.
 -- A month whose first rows already fell into the default partition is left there: it is dropped with that one later.
 create function make_payload_partitions(months_ahead integer) returns integer
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = public, pg_temp
+-- A new partition needs the table alone. Whoever waits for that holds up every recording behind it: so not for long.
+set lock_timeout = '1s' as $$
 declare
     this_month date := date_trunc('month', now() at time zone 'utc');
     month date;

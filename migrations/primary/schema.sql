@@ -175,6 +175,7 @@ CREATE OR REPLACE FUNCTION public.make_payload_partitions(months_ahead integer)
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '1s'
 AS $function$
 declare
     this_month date := date_trunc('month', now() at time zone 'utc');

@@ -22,6 +22,7 @@ from gatehouse.jobs.bell import Bell, Burial
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, work_on
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
+from tests.conftest import DatabaseOpener
 from tests.jobs.conftest import write_jobs
 from tests.support.database import database_at
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -332,3 +333,25 @@ def test_a_sweep_ends_in_time_though_the_queues_are_slow(effects: GatehouseDatab
     slow = SlowBell()
     sweep(worker, slow, seconds=2, grace_seconds=0)
     assert slow.spent <= 3.1
+
+
+def test_a_sweep_that_cannot_make_partitions_stands_in_no_recordings_way(
+    gatehouse_database: GatehouseDatabase, worker: Database, queues: Queues, open_database: DatabaseOpener
+) -> None:
+    """A backup reads the tables for an hour; a new partition would have to wait for it, and all others behind that."""
+    ((newest,),) = gatehouse_database.sql(
+        "select max(inhrelid::regclass::text) from pg_inherits where inhparent = 'webhook_payloads'::regclass "
+        "and inhrelid::regclass::text < 'webhook_payloads_d'"
+    )
+    gatehouse_database.sql(f"drop table {newest}")
+    backup = open_database(gatehouse_database.url("owner"))
+    with backup.transaction() as transaction:
+        transaction.query("select count(*) as n from webhook_payloads")
+        began = time.monotonic()
+        assert sweep(worker, queues.bell(), seconds=5)["partitions_made"] == 0
+        assert time.monotonic() - began < 3
+        intake = open_database(gatehouse_database.url("intake"))
+        intake.query("select count(*) as n from webhook_events")
+        ((waiting,),) = gatehouse_database.sql("select count(*) from pg_locks where not granted")
+        assert waiting == 0
+    assert sweep(worker, queues.bell(), seconds=5)["partitions_made"] == 1

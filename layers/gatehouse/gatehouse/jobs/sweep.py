@@ -3,6 +3,7 @@
 import time
 
 from gatehouse.database.connection import Database
+from gatehouse.errors import TransactionConflict
 from gatehouse.jobs.bell import Bell, Burial
 from gatehouse.jobs.claim import sql, tell_burials
 from gatehouse.observability import log, metrics
@@ -28,10 +29,20 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
     left = max(deadline - time.monotonic(), LEAST_SECONDS_FOR_BURIALS)
     told = tell_burials([Burial(**row) for row in burials], database, bell, budget_seconds=left)
     database.query(sql.forget_rejected, days=REJECTED_KEPT_DAYS, most=MOST_REJECTED_KEPT)
-    made = database.query_one("select make_payload_partitions(2) as made")["made"]
+    made = _make_partitions(database)
     for row in database.query(sql.backlog):
         metrics.measure("JobsWaiting", row["waiting"], topic=row["topic"])
         metrics.measure("JobsDead", row["dead"], topic=row["topic"])
         metrics.measure("OldestDueJob", row["oldest_seconds"], topic=row["topic"])
     log.info("swept", rung=rung, told=told, partitions_made=made)
     return {"rung": rung, "told": told, "partitions_made": made}
+
+
+def _make_partitions(database: Database) -> int:
+    """Make the payload partitions of the coming months; they have so much time that a busy table is no trouble."""
+    try:
+        made: int = database.query_one("select make_payload_partitions(2) as made")["made"]
+    except TransactionConflict as busy:
+        log.warning("payload partitions not made while somebody holds the table; tried again", reason=str(busy))
+        return 0
+    return made
