@@ -219,7 +219,7 @@ def test_a_killed_runner_blocks_nobody(migrate: CommandLine) -> None:
     migrate.files.write("0002_two", "alter table one add column name text;")
     began = time.monotonic()
     said = migrate.run("up")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30  # it waits for nobody's 60 s
     assert said.endswith("1 applied\n")
     assert run_sql(migrate.address, "select version from gatehouse_migrations order by 1") == [[1], [2]]
 

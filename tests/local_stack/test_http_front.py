@@ -357,7 +357,7 @@ def test_slow_clients_get_408_and_silent_ones_are_left(start: Callable[..., Fron
             connection.sendall(bytes([character]))
             time.sleep(0.05)
         assert connection.recv(1000).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     with socket.create_connection(("127.0.0.1", front.http.port)) as connection:
         connection.sendall(POST + b"Content-Length: 100\r\n\r\nhalf of i")  # and it goes away
     with front.client() as client:

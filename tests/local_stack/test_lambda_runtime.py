@@ -144,22 +144,19 @@ def test_one_request_at_a_time_and_more_environments_under_load(make: Make) -> N
     processes = [json.loads(answer.payload) for answer in answers]
     assert len(set(processes)) == 3
     assert not any(answer.failed for answer in answers)
-    deadline = time.monotonic() + 2
-    while {_state(process) for process in processes} != {"T"}:  # after a storm all of them rest
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _wait_until(lambda: {_state(process) for process in processes} == {"T"})  # after a storm all of them rest
 
 
 def test_reserved_concurrency_throttles_at_once(make: Make) -> None:
     function = make(spec(reserved_concurrency=1))
-    run(function, "ticks")
+    process = json.loads(run(function, "sleep", seconds=0).payload)
+    _wait_until(lambda: _state(process) == "T")
     with ThreadPoolExecutor(1) as pool:
-        busy = pool.submit(run, function, "sleep", seconds=0.5)
-        time.sleep(0.1)
-        begun = time.monotonic()
+        busy = pool.submit(run, function, "sleep", seconds=2)
+        _wait_until(lambda: _state(process) != "T")
         with pytest.raises(Throttled):
             run(function, "ticks")
-        assert time.monotonic() - begun < 0.2
+        assert not busy.done()
         assert not busy.result().failed
     with pytest.raises(Throttled):
         run(make(spec(reserved_concurrency=0)), "ticks")
@@ -196,7 +193,7 @@ def test_a_timeout_kills_the_environment(make: Make) -> None:
     late = run(function, "sleep", seconds=30)
     assert late.error_type == "Sandbox.Timedout"
     assert late.error_message == f"RequestId: {late.request_id} Error: Task timed out after 1.00 seconds"
-    assert 900 < late.milliseconds < 2000
+    assert 900 < late.milliseconds < 10_000
     assert not Path(f"/proc/{before}").exists()
     assert not run(function, "ticks").failed
 
@@ -247,11 +244,12 @@ def test_stop_ends_frozen_and_busy_environments(make: Make) -> None:
     function = make(spec(), most_environments=2)
     with ThreadPoolExecutor(2) as pool:
         frozen = {json.loads(one.payload) for one in pool.map(lambda _: run(function, "sleep", seconds=0.1), range(2))}
+        _wait_until(lambda: {_state(process) for process in frozen} == {"T"})
         busy = pool.submit(run, function, "sleep", seconds=30)
-        time.sleep(0.1)
+        _wait_until(lambda: {_state(process) for process in frozen} != {"T"})
         begun = time.monotonic()
         function.stop()
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 10  # it waits for nobody
         assert busy.result().error_type == "Runtime.ExitError"
     assert not [process for process in frozen if Path(f"/proc/{process}").exists()]
     with pytest.raises(Throttled):
@@ -270,13 +268,16 @@ def test_a_runner_that_is_killed_leaves_no_process_behind() -> None:
     assert runner.stdout is not None
     with runner.stdout:
         environment = int(runner.stdout.readline())
-        time.sleep(0.2)  # the thread that invoked is long gone, and the frozen environment is still there
-        assert _state(environment) == "T"
+        _wait_until(lambda: _state(environment) == "T")  # the thread that invoked is gone, its environment is not
         os.kill(runner.pid, signal.SIGKILL)
         runner.wait()
-    deadline = time.monotonic() + 2
-    while _state(environment) not in ("", "Z"):
-        assert time.monotonic() < deadline
+    _wait_until(lambda: _state(environment) in ("", "Z"))
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
 
 

@@ -13,6 +13,7 @@ from gatehouse.database.direct_session import connect_direct
 from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target, runner_lock
 from tests.conftest import DatabaseFactory
+from tests.support.postgres import run_sql
 
 
 class MigrationFolder:
@@ -34,11 +35,15 @@ class MigrationFolder:
 
 @contextmanager
 def session_that(address: str, script: str) -> Iterator[None]:
-    """Run a script on a session of its own, in the background, and wait for its end afterwards."""
+    """Run a script on a session of its own until it sleeps (pg_sleep), and wait for its end afterwards."""
     with connect_direct(address, application="a test", options={}, connect_milliseconds=2000, tls="off") as session:
         background = threading.Thread(target=session.run, args=(script,))
         background.start()
-        time.sleep(0.15)  # it holds its locks by now, and then sleeps
+        deadline = time.monotonic() + 10
+        while not run_sql(
+            address, "select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+        ):
+            assert time.monotonic() < deadline, "the script never came to its pg_sleep"
         yield
         background.join()
 
