@@ -114,7 +114,9 @@ def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: 
 def _finish(job: Job, outcome: Done, database: Database) -> str:
     finish = sql.finish(id=job.id, token=job.lease_token)
     try:
-        database.flush([finish, *outcome.effects])
+        # The effects first: their locks are those that a recording takes before it writes jobs. The other way round the
+        # two could wait for each other. A lost lease undoes them, wherever in the flush it shows.
+        database.flush([*outcome.effects, finish])
     except QueryError as error:
         if error.sqlstate != LEASE_LOST:
             raise
