@@ -15,6 +15,7 @@ from cli.credentials import as_kept, asked_for, held
 from cli.gateway_names import GatewayArgument, GatewayOption
 from cli.target import keyring, ops_database
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
+from gatehouse.database.connection import Database
 from gatehouse.errors import ServiceUnavailable, SettingError
 from gatehouse.gateways import gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
@@ -39,6 +40,10 @@ account `default` of each gateway is not here: it lives in Secrets Manager, so t
 def _account(name: str) -> str:
     if name == DEFAULT_ACCOUNT:
         raise typer.BadParameter("the default account lives in Secrets Manager: change its secret there")
+    return _any_account(name)
+
+
+def _any_account(name: str) -> str:
     if not ACCOUNT.fullmatch(name):
         raise typer.BadParameter(
             "must be 1 to 64 letters (a to z), digits, dashes, dots or underscores, the first one"
@@ -120,9 +125,15 @@ def list_(gateway: GatewayOption = None) -> None:
 
 
 @app.command()
-def show(gateway: GatewayArgument, account: AccountArgument) -> None:
+def show(
+    gateway: GatewayArgument,
+    account: Annotated[str, typer.Argument(callback=_any_account, help="The account's name, or default.")],
+) -> None:
     """Show an account: what is set, and how much each of its secrets is used. No secret is shown, only fingerprints."""
     database = ops_database()
+    if account == DEFAULT_ACCOUNT:
+        _show_default(database, gateway)
+        return
     kept = accounts.find_account(database, keyring(), gateway, account)
     output.say(f"{gateway}/{account} of {kept.row['merchant']}, {kept.row['mode']}, {_on(kept)}")
     output.say(f"webhook path: {_path(gateway, account)}")
@@ -222,6 +233,24 @@ def test(
         raise ServiceUnavailable(str(reason)) from None
     output.say(f"{status} {answer}")
     raise typer.Exit(0 if status == 200 else 1)
+
+
+def _show_default(database: Database, gateway: str) -> None:
+    """Show what the database knows of a default account: how much each of its secrets is used."""
+    output.say(f"{gateway}/{DEFAULT_ACCOUNT}: its secret is in Secrets Manager")
+    output.say(f"webhook path: {_path(gateway, DEFAULT_ACCOUNT)}")
+    used = accounts.use_of_secrets(database, gateway, DEFAULT_ACCOUNT, datetime.now(UTC) - LOOKED_BACK)
+    if not used:
+        output.say("no secret was used in 30 days")
+        return
+    output.show_table(
+        ("Fingerprint", "Events in 30 days", "Last used (UTC)"),
+        (
+            (name, row["events"], f"{row['last_used_at']:%Y-%m-%d %H:%M:%S}")
+            for name, row in sorted(used.items(), key=lambda each: each[1]["last_used_at"], reverse=True)
+        ),
+        right=("Events in 30 days",),
+    )
 
 
 def _test_payload(gateway: str, kept: KeptAccount) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gatehouse.accounts import fingerprint
 from tests.support.postgres import run_sql
 from tests.support.stack import RunningStack, wait_until
 from tests.support.stripe_requests import signature, stripe_event
@@ -159,3 +160,13 @@ def test_an_account_that_is_there_and_an_address_that_does_not_answer_are_one_cl
     assert unheard.returncode == 1
     assert unheard.stderr.startswith("error: http://127.0.0.1:1 does not answer")
     assert len(unheard.stderr.splitlines()) == 1
+
+
+@pytest.mark.req("G11", "O5")
+def test_the_use_of_a_default_accounts_secret_is_shown(running_stack: RunningStack) -> None:
+    secret = running_stack.facts["gateways"]["stripe"]["signing_secret"]
+    assert send(running_stack, "default", secret, "evt_counted")[0] == 200
+    shown = done(running_stack, "gateways", "show", "stripe", "default")
+    assert "its secret is in Secrets Manager" in shown
+    assert fingerprint(secret) in shown
+    assert secret not in shown
