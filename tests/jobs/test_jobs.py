@@ -19,7 +19,7 @@ from gatehouse.database.sql import Bound, unnamed
 from gatehouse.errors import ConnectionError, GatewayError
 from gatehouse.jobs.batch import work_through
 from gatehouse.jobs.bell import Bell, Burial
-from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, work_on
+from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, sql, work_on
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
 from tests.conftest import DatabaseOpener
@@ -355,3 +355,16 @@ def test_a_sweep_that_cannot_make_partitions_stands_in_no_recordings_way(
         ((waiting,),) = gatehouse_database.sql("select count(*) from pg_locks where not granted")
         assert waiting == 0
     assert sweep(worker, queues.bell(), seconds=5)["partitions_made"] == 1
+
+
+def test_the_backlog_is_counted_without_a_look_at_what_is_done(gatehouse_database: GatehouseDatabase) -> None:
+    gatehouse_database.sql(
+        "insert into jobs (topic, business_key, merchant, status, due_at) select 'fetch_fee', 'key ' || n, 'default', "
+        "case when n <= 2 then 'waiting' when n <= 5 then 'dead' else 'done' end, now() - n * interval '1 minute' "
+        "from generate_series(1, 20000) as n; analyze jobs"
+    )
+    worker = gatehouse_database.connect("worker")
+    counted = {"topic": "fetch_fee", "waiting": 2, "dead": 3, "oldest_seconds": 120}
+    assert worker.query(sql.backlog) == [counted]
+    assert "Seq Scan" not in worker.debug(sql.backlog).plan
+    worker.close()
