@@ -6,7 +6,7 @@ import pytest
 
 from gatehouse.database.connection import Database
 from gatehouse.database.health import check, performance
-from gatehouse.errors import ConnectionError
+from gatehouse.errors import ConnectionError, ValidationError
 from local.postgres import free_port
 from tests.conftest import DatabaseFactory, DatabaseOpener
 from tests.support.postgres import run_sql
@@ -32,6 +32,14 @@ def test_health_is_plain_facts(database: Database) -> None:
     assert facts["oldest_transaction_seconds"] >= 0
     assert facts["migrations_version"] is None
     assert facts["this_process"]["flushes"] == 1
+
+
+@pytest.mark.req("P12")
+def test_health_does_not_tell_strangers_what_went_wrong_inside(database: Database) -> None:
+    with pytest.raises(ValidationError):
+        database.query("SELECT 1 / 0")
+    assert check(database)["this_process"]["errors"] == 1
+    assert "division" not in json.dumps(check(database))
 
 
 @pytest.mark.req("P12")
