@@ -1,5 +1,6 @@
 """One request at the webhook: every way it can end."""
 
+import base64
 import json
 import secrets
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from gatehouse.intake.rejected import Rejections
 from gatehouse.intake.replay import replay
 from gatehouse.jobs.bell import Bell
 from gatehouse.sealing import Keyring
+from tests.intake.conftest import KEYS
 from tests.support.database import database_at
 from tests.support.queues import Queues, sqs_event, unreachable_sqs
 from tests.support.stripe_requests import SECRET, api_request, signature, stripe_event
@@ -259,6 +261,19 @@ def test_what_can_never_be_read_goes_to_the_inboxs_dead_letters_and_holds_nothin
     tampered = json.dumps({**json.loads(good), "account": "another"})
     assert replay(sqs_event("{}", tampered, good), desk) == {"batchItemFailures": []}
     assert sorted(queues.take("inbox-dlq")) == sorted(["{}", tampered])
+    assert counts(ops)["payments"] == 1
+
+
+@pytest.mark.req("G10")
+def test_what_was_sealed_with_a_key_that_is_not_here_yet_comes_back(
+    desk: Desk, make_desk: MakeDesk, ops: Database, queues: Queues
+) -> None:
+    newer = {"current": "k2", "keys": {**KEYS["keys"], "k2": base64.b64encode(bytes(range(1, 33))).decode()}}
+    answered(make_desk(database=away())._replace(keyring=lambda: Keyring(newer)), api_request(stripe_event()))
+    (message,) = queues.take("inbox")
+    assert replay(sqs_event(message), desk) == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+    assert queues.take("inbox-dlq") == []
+    assert replay(sqs_event(message), desk._replace(keyring=lambda: Keyring(newer))) == {"batchItemFailures": []}
     assert counts(ops)["payments"] == 1
 
 

@@ -5,7 +5,15 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from gatehouse.errors import AwsError, ConnectionError, RequestRefused, SealBroken, SignatureRefused, TimeoutError
+from gatehouse.errors import (
+    AwsError,
+    ConnectionError,
+    RequestRefused,
+    SealBroken,
+    SignatureRefused,
+    TimeoutError,
+    UnknownKey,
+)
 from gatehouse.gateways import gateway_named
 from gatehouse.intake import record as recording
 from gatehouse.intake.inbox import NotAnInboxMessage, Waiting, opened_message
@@ -25,6 +33,8 @@ def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
         except SignatureRefused as refusal:
             metrics.count("ForgeriesDropped", gateway=waiting.gateway)
             log.warning("a forged request of the inbox was dropped", account=waiting.account, reason=str(refusal))
+        except UnknownKey:  # a data key that was added just now, or put back; the message comes back until it is here
+            raise
         except (NotAnInboxMessage, SealBroken, RequestRefused) as error:
             log.error("inbox message cannot be read; given to its dead-letter queue", error=error)
             desk.inbox().give_up(record.body)
