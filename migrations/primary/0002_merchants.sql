@@ -37,6 +37,18 @@ begin
 end
 $$;
 
+-- Intake looks for the account before it knows the merchant, so it sees all of them.
+alter table merchants enable row level security, force row level security;
+create policy own_merchant on merchants to gatehouse_api using (id = current_setting('gatehouse.merchant', true));
+create policy all_merchants on merchants to gatehouse_intake, gatehouse_worker, gatehouse_ops, current_user
+    using (true);
+
+alter table gateway_accounts enable row level security, force row level security;
+create policy own_merchant on gateway_accounts to gatehouse_api
+    using (merchant = current_setting('gatehouse.merchant', true));
+create policy all_merchants on gateway_accounts to gatehouse_intake, gatehouse_worker, gatehouse_ops, current_user
+    using (true);
+
 grant select on merchants to gatehouse_intake, gatehouse_worker, gatehouse_api, gatehouse_ops;
 grant select on gateway_accounts to gatehouse_intake, gatehouse_worker, gatehouse_ops;
 grant select (gateway, account, merchant, mode, is_active, created_at, updated_at) on gateway_accounts to gatehouse_api;

@@ -51,6 +51,17 @@ def test_up_down_to_nothing_and_up_again(owned: Engine) -> None:
     assert described(owned) == full
 
 
+@pytest.mark.req("M7")
+def test_every_table_with_a_merchant_is_held_by_row_level_security(owned: Engine, by_hand: ByHand) -> None:
+    owned.up()
+    open_to_all = by_hand(
+        "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid "
+        "where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = 'public'::regnamespace "
+        "and (a.attname = 'merchant' or c.relname = 'merchants') and not (c.relrowsecurity and c.relforcerowsecurity)"
+    )
+    assert open_to_all == []
+
+
 @pytest.mark.req("P13")
 def test_each_step_can_be_undone_alone(owned: Engine) -> None:
     for number in range(1, len(read_migrations(FOLDER)) + 1):
