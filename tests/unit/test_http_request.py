@@ -117,3 +117,10 @@ def test_an_answer_is_json_of_whatever_it_is_given() -> None:
     assert said["statusCode"] == 200
     assert said["headers"]["content-type"] == "application/json"
     assert json.loads(said["body"]) == {"status": "applied", "at": "2026-11-20 00:00:00+00:00", "amount": "1.50"}
+
+
+@pytest.mark.parametrize("part", ["pathParameters", "queryStringParameters"])
+def test_half_a_character_in_the_url_is_refused(part: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        read_request({part: {"account": "acme\ud800"}})
+    assert (refused.value.code, refused.value.http_status) == ("URL_NOT_TEXT", 400)

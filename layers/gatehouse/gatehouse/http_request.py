@@ -46,8 +46,8 @@ def read_request(event: Mapping[str, Any], *, now: datetime | None = None) -> Ht
         source_ip=_text(http.get("sourceIp")),
         request_id=_text(context.get("requestId")),
         received_at=_arrival(context.get("timeEpoch")) or now or datetime.now(UTC),
-        path_parameters=_texts(event.get("pathParameters")),
-        query=_texts(event.get("queryStringParameters")),
+        path_parameters=_sound(_texts(event.get("pathParameters"))),
+        query=_sound(_texts(event.get("queryStringParameters"))),
     )
 
 
@@ -77,6 +77,15 @@ def _exact_body(body: object, *, is_base64: bool) -> bytes:
     if len(exact) > MOST_BODY_BYTES:
         raise _too_large()
     return exact
+
+
+def _sound(texts: dict[str, str]) -> dict[str, str]:
+    """Return parts of a URL that can be written down again; names in it are sealed, kept and logged."""
+    try:
+        "".join(texts.values()).encode()
+    except UnicodeEncodeError as reason:  # a lone surrogate, as in a body
+        raise RequestRefused("the URL is not text", code="URL_NOT_TEXT") from reason
+    return texts
 
 
 def _too_large() -> RequestRefused:
