@@ -264,6 +264,16 @@ def test_what_can_never_be_read_goes_to_the_inboxs_dead_letters_and_holds_nothin
     assert counts(ops)["payments"] == 1
 
 
+def test_a_message_is_not_logged_under_the_name_of_the_event_before_it(
+    desk: Desk, make_desk: MakeDesk, queues: Queues, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered(make_desk(database=away()), api_request(stripe_event()))
+    replay(sqs_event(*queues.take("inbox"), "{}"), desk)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (unreadable,) = [line for line in lines if "cannot be read" in line["message"]]
+    assert unreadable["event_id"] is None
+
+
 @pytest.mark.req("G10")
 def test_what_was_sealed_with_a_key_that_is_not_here_yet_comes_back(
     desk: Desk, make_desk: MakeDesk, ops: Database, queues: Queues

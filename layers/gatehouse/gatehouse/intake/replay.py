@@ -27,6 +27,7 @@ def replay(event: Mapping[str, Any], desk: Desk) -> dict[str, Any]:
     """Record each waiting request; one that can never be read goes to the dead-letter queue at once."""
 
     def handle(record: SQSRecord) -> None:  # Powertools hands it over by this name
+        log.add(event_id=None, event_type=None)  # those of the message before it
         try:
             waiting = opened_message(record.body, desk.keyring())
             _record(waiting, desk)
