@@ -26,6 +26,7 @@ from gatehouse.aws import AwsClient
 from gatehouse.errors import ConnectionError, TimeoutError
 from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target
+from gatehouse.models import accounts
 from gatehouse.sealing import Keyring
 from local.gateway_apis import GatewayApi, StripeApi
 from local.http_front import HttpFront
@@ -36,14 +37,13 @@ from local.queue_pollers import QueuePoller
 from local.sam_expansion import read_template
 from local.template import FunctionSpec, Stack, load_stack
 from tests.faults.proxies import AwsProxy, SteeredProxy
-from tests.faults.stream import StripeEvent
+from tests.faults.stream import DEFAULT, MERCHANTS, SECOND, SIGNING_SECRETS, StripeEvent
 from tests.support import pgbouncer
 from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, ROLES, GatehouseDatabase, make_roles
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import create_database, database_name, run_sql, running_server
 from tests.support.queues import CREDENTIALS
 from tests.support.stack import wait_until
-from tests.support.stripe_requests import SECRET
 
 CHECKOUT = Path(__file__).parents[2]
 WEBHOOK = "StripeWebhookFunction"
@@ -62,7 +62,7 @@ ENVIRONMENT = {
 }
 VISIBILITY_SECONDS = 1  # instead of minutes: a killed consumer's messages come back at once, some of them too early
 MOST_ENVIRONMENTS = 3
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0  # a message whose replayer was killed comes back after the 120 seconds of its queue
 TIME_THAT_PASSES = "interval '10 minutes'"  # longer than any lease and any time between two bells
 
 
@@ -259,8 +259,24 @@ class Ground:
         owned = self.server.url(database_name(address), OWNER, quote(ROLE_PASSWORD))
         Engine(Target("primary", owned, tls="off"), CHECKOUT / "migrations" / "primary").up()
         self.undisturbed = GatehouseDatabase(address, "127.0.0.1", self.server.port)
+        self._open_second_account(self.undisturbed)
         other = create_database(self.server, template=database_name(address), owner=OWNER)
         self.under_faults = GatehouseDatabase(other, "127.0.0.1", self.server.port)
+
+    def _open_second_account(self, database: GatehouseDatabase) -> None:
+        """Give another merchant an account, which is known from the database alone."""
+        ops = database.connect("ops")
+        accounts.add_merchant(ops, MERCHANTS[SECOND], "Another merchant")
+        accounts.add_account(
+            ops,
+            self.keyring,
+            gateway="stripe",
+            account=SECOND,
+            merchant=MERCHANTS[SECOND],
+            mode="both",
+            credentials={"signing_secrets": [SIGNING_SECRETS[SECOND]], "api_key": API_KEY},
+        )
+        ops.close()
 
     def _stand_between(self) -> None:
         """Put PgBouncer, where it is installed, and the proxies between the functions and Postgres."""
@@ -298,7 +314,7 @@ class Ground:
             return {"pooled_url": url, "direct_url": url}
 
         template = CHECKOUT / "template.yaml"
-        stripe = {"signing_secrets": [SECRET], "api_key": API_KEY, "mode": "both"}
+        stripe = {"signing_secrets": [SIGNING_SECRETS[DEFAULT]], "api_key": API_KEY, "mode": "both"}
         nobody = put("nobody", {})  # the accounts of gateways that send nothing here
         declared = read_template(template)["Parameters"]
         parameters = {
