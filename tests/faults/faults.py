@@ -260,21 +260,22 @@ FAULTS: tuple[FaultBlock, ...] = (
 BESIDE: tuple[FaultBlock, ...] = (webhook_killed_in_the_flush, webhook_killed_at_the_bell, intake_cut)
 
 
-def storm(ground: Ground, events: list[StripeEvent], *, seconds: float, random: Random) -> StripeSender:
+def storm(
+    ground: Ground, events: list[StripeEvent], *, seconds: float, longest_fault_seconds: float, random: Random
+) -> StripeSender:
     """Send events for so many seconds while one fault follows the other, each at least once; return the sender."""
     ground.will_send(events)
     deliveries = delivered(events, seconds, random)
-    faults = _one_after_the_other(random)
     with ground.door() as url, ground.consumers():
         sender = StripeSender(url, deliveries, clients=CLIENTS, random=chance(random.getrandbits(32)))
         try:
             ends = time.monotonic() + seconds
-            for number, fault in enumerate(faults):
+            for number, fault in enumerate(_one_after_the_other(random)):
                 if number >= len(FAULTS) and time.monotonic() > ends:
                     break
                 beside = random.choice(BESIDE) if random.random() < TWO_AT_ONCE else nothing_else
                 with fault(ground, random), beside(ground, random):
-                    time.sleep(random.uniform(0.1, 1.0))  # shorter and longer than what the functions wait for
+                    time.sleep(random.uniform(0.1, longest_fault_seconds))
                 ground.heal()
                 time.sleep(random.uniform(0.05, 0.2))
         finally:

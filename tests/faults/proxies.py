@@ -18,6 +18,12 @@ FAILED = (
     b'"InternalServiceError"}'
 )
 
+HIDDEN = re.compile(rb'(?<="VisibilityTimeout": )\d+')
+
+
+def _soon(seconds: re.Match[bytes]) -> bytes:
+    return b"1".rjust(len(seconds[0]))  # as long as it was, so that the content-length stays right
+
 
 def nothing() -> None:
     """Do nothing more than the cut itself."""
@@ -99,7 +105,10 @@ class SteeredProxy(ProtocolProxy):
 
 
 class AwsProxy(SteeredProxy):
-    """Reads HTTP, as the functions speak it with SQS and Secrets Manager; a message is a whole request or answer."""
+    """Reads HTTP, as the functions speak it with SQS and Secrets Manager; a message is a whole request or answer.
+
+    What a function hides in a queue for up to two minutes comes back after a second: only the waiting is cut short.
+    """
 
     def __init__(self, port: int) -> None:
         self._is_failing = False
@@ -130,7 +139,7 @@ class AwsProxy(SteeredProxy):
                     if direction == TO_SERVER and self._is_failing:
                         source.sendall(FAILED)
                     else:
-                        target.sendall(message.data)
+                        target.sendall(HIDDEN.sub(_soon, message.data))
         except (OSError, CutHere):
             pass  # whichever side broke, both are ended below
         finally:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pg8000.exceptions import DatabaseError  # type: ignore[import-untyped]  # pg8000 ships no types
 
-from gatehouse.accounts import GatewayAccount
+from gatehouse.accounts import GatewayAccount, fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.enrichment.fees import fetch_fee
 from gatehouse.errors import SealBroken
@@ -24,18 +24,16 @@ from gatehouse.intake.record import Delivery, record
 from gatehouse.jobs.bell import Bell
 from gatehouse.jobs.claim import work_on
 from tests.faults.ground import API_KEY, Ground
-from tests.faults.stream import StripeEvent
+from tests.faults.stream import MERCHANTS, SIGNING_SECRETS, StripeEvent
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.queues import unreachable_sqs
-
-ACCOUNT = GatewayAccount("stripe", "default", "default", "both", ("whsec",))
 
 # (identity, content) of everything there is. A payment is known by its names; its last fact may be a fee, which is
 # timed by whoever fetched it.
 ROWS = {
     "event": """
         select event_id, jsonb_build_array(gateway, account, merchant, type, livemode, occurred_at, status, reason,
-            attempts, reference)::text
+            attempts, reference, signed_by)::text
         from webhook_events""",
     "payload": """
         select e.event_id, jsonb_build_array(p.merchant, p.received_at = e.received_at)::text
@@ -52,6 +50,7 @@ ROWS = {
     "job": """
         select topic || ' ' || business_key, jsonb_build_array(merchant, arguments, status, burials, last_error)::text
         from jobs""",
+    "refusal": "select request_id, code || ': ' || reason from rejected_requests",
 }
 NOBODYS = "nobody's"  # bytes whose event is gone: wrong, but nothing that is there twice
 PERSONAL = {"metadata", "failure_message", "customer_ref"}  # in the audit log as keyed hashes
@@ -173,7 +172,7 @@ def changed_bytes(ground: Ground, database: GatehouseDatabase) -> list[str]:
 
 def _opened(ground: Ground, key_id: str, sealed: bytes, event_id: str) -> bytes | None:
     try:
-        return ground.keyring.open(key_id, sealed, ("stripe", "default", event_id))
+        return ground.keyring.open(key_id, sealed, ("stripe", ground.sent[event_id].account, event_id))
     except SealBroken:
         return None
 
@@ -238,8 +237,10 @@ def record_undisturbed(ground: Ground) -> None:
 
 
 def _delivery(event: StripeEvent) -> Delivery:
-    translated = stripe.translate(stripe.read_event(event.body), ACCOUNT.account)
-    return Delivery(ACCOUNT, translated, event.body, datetime.now(UTC))
+    account = GatewayAccount("stripe", event.account, MERCHANTS[event.account], "both")
+    translated = stripe.translate(stripe.read_event(event.body), event.account)
+    signed_by = fingerprint(SIGNING_SECRETS[event.account])
+    return Delivery(account, translated, event.body, datetime.now(UTC), signed_by)
 
 
 def _do_jobs(worker: Database, database: GatehouseDatabase, client: StripeClient) -> None:

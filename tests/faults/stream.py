@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from tests.support.stripe_requests import stripe_event
+from tests.support.stripe_requests import SECRET, stripe_event
 
 BEGAN = 1_748_441_984
 CURRENCIES = ("eur", "usd", "jpy", "kwd")
 DELIVERED_AGAIN = 0.3  # of the events; some of these at the very moment of the first
+# The merchant of each account, and the secret with which Stripe signs its events. The default account is known from
+# Secrets Manager, the other one from the database, which a function that has just started may not reach.
+DEFAULT, SECOND = "default", "second"
+MERCHANTS = {DEFAULT: "default", SECOND: "another"}
+SIGNING_SECRETS = {DEFAULT: SECRET, SECOND: "whsec_of_the_second_account"}
 LATEST_SECONDS = 3.0  # how much an event may be late, which is what mixes the order
 
 
@@ -23,13 +28,15 @@ class StripeEvent(NamedTuple):
 
     id: str
     body: bytes
+    account: str
 
 
 class Money:
     """One payment that tells its story event by event."""
 
-    def __init__(self, name: str, began: int, random: Random) -> None:
+    def __init__(self, name: str, began: int, random: Random, account: str = DEFAULT) -> None:
         self.name = name
+        self.account = account
         self.currency = random.choice(CURRENCIES)
         self.amount = random.randrange(100, 900_000) * 10  # whole tens, as Stripe wants them of dinars
         self._now = began
@@ -79,7 +86,7 @@ class Money:
         self._now += 1
         self._told += 1
         event = stripe_event(f"evt_{self.name}_{self._told}", type, **shape)
-        return StripeEvent(event["id"], json.dumps({**event, "created": self._now}).encode())
+        return StripeEvent(event["id"], json.dumps({**event, "created": self._now}).encode(), self.account)
 
 
 Story = Callable[[Money], Iterator[StripeEvent]]
@@ -155,7 +162,7 @@ def told(payments: int, prefix: str, random: Random) -> list[StripeEvent]:
     """Return every event of so many payments, in the order in which things happened; ids begin with the prefix."""
     events: list[StripeEvent] = []
     for number in range(payments):
-        money = Money(f"{prefix}{number}", BEGAN + number, random)
+        money = Money(f"{prefix}{number}", BEGAN + number, random, (DEFAULT, SECOND)[number % 2])
         events += STORIES[number % len(STORIES)](money)
     return events
 

@@ -9,7 +9,7 @@ from tests.faults.faults import FaultBlock, kill
 from tests.faults.ground import Ground
 from tests.faults.reckoning import settled
 from tests.faults.sender import post
-from tests.faults.stream import BEGAN, Money, StripeEvent, chance
+from tests.faults.stream import BEGAN, DEFAULT, SECOND, Money, StripeEvent, chance
 from tests.support.proxies import TO_CLIENT, TO_SERVER
 
 pytestmark = pytest.mark.req("G8", "G9", "G10", "P11")
@@ -28,17 +28,17 @@ class Shop:
         self._url = url
         self._sold = 0
 
-    def sell(self) -> StripeEvent:
+    def sell(self, account: str = DEFAULT) -> StripeEvent:
         """Return the event of a new payment."""
         self._sold += 1
-        event = Money(f"step{self._sold}", BEGAN + self._sold, chance(self._sold)).succeeded()
+        event = Money(f"step{self._sold}", BEGAN + self._sold, chance(self._sold), account).succeeded()
         self._ground.will_send([event])
         return event
 
-    def send(self, event: StripeEvent | None = None) -> tuple[int, str]:
+    def send(self, event: StripeEvent | None = None, *, secret: str = "") -> tuple[int, str]:
         """Send an event once, a new one unless it is given; return the status and what became of it."""
         event = event or self.sell()
-        status, words = post(self._url, event)
+        status, words = post(self._url, event, secret=secret)
         if status == 200:
             self._ground.acknowledged.add(event.id)
         return status, words
@@ -121,6 +121,18 @@ def test_a_function_killed_beside_the_inbox_is_answered_for_by_the_second_delive
             ground.sqs_link.strike_at(direction, 0, lambda: kill(ground, "stripe_webhook"))
             assert shop.send(event)[0] == 503
             assert shop.send(event) == (200, "queued")
+
+
+def test_what_a_new_function_cannot_check_is_checked_when_it_is_recorded(ground: Ground, shop: Shop) -> None:
+    shop.send(shop.sell(SECOND))
+    with faults.network_away(ground, chance(0)):
+        kill(ground, "stripe_webhook")
+        event = shop.sell(SECOND)
+        assert shop.send(event)[0] == 503  # from the one that was killed
+        assert shop.send(event) == (200, "queued")
+        forged = Money("forged", BEGAN, chance(0), SECOND).succeeded()
+        assert shop.send(forged, secret="whsec_of_a_thief") == (200, "queued")
+        ground.acknowledged.remove(forged.id)  # it must leave nothing: the reckoning knows of no such event
 
 
 def test_postgres_killed_in_the_flush_or_restarted_before_it_costs_no_request(ground: Ground, shop: Shop) -> None:

@@ -11,7 +11,8 @@ from tests.faults.stream import chance, told
 
 SEED = 20260101
 PAYMENTS = 35
-SECONDS = 15.0
+SECONDS = 14.0
+LONGEST_FAULT_SECONDS = 0.8
 
 
 @pytest.mark.req("G8", "G9", "G10", "P11", "M6")
@@ -19,7 +20,8 @@ def test_through_every_fault_nothing_acknowledged_is_lost_and_nothing_doubled(
     ground: Ground, show: Callable[[object], None]
 ) -> None:
     random = chance(SEED)
-    sender = storm(ground, told(PAYMENTS, "storm", random), seconds=SECONDS, random=random)
+    events = told(PAYMENTS, "storm", random)
+    sender = storm(ground, events, seconds=SECONDS, longest_fault_seconds=LONGEST_FAULT_SECONDS, random=random)
     reckoning = settled(ground)
     show(f"{reckoning} (seed {SEED})")
     assert reckoning.is_right, reckoning.in_full
