@@ -17,8 +17,9 @@ from tests.faults.reckoning import Reckoning, settled
 from tests.faults.stream import chance, told
 
 ROUNDS = 4
-PAYMENTS_A_ROUND = 42  # six of each story: 150 events
+PAYMENTS_A_ROUND = 42  # six of each story: 156 events
 SECONDS_A_ROUND = 65.0
+LONGEST_FAULT_SECONDS = 2.5  # longer than the functions wait for a statement, a connection, a queue
 
 
 def run(seed: int | None = None) -> int:
@@ -30,7 +31,14 @@ def run(seed: int | None = None) -> int:
         for number in range(1, ROUNDS + 1):
             random = chance(seed + number)
             events = told(PAYMENTS_A_ROUND, f"round{number}x", random)
-            answers += storm(ground, events, seconds=SECONDS_A_ROUND, random=random).answers
+            sender = storm(
+                ground,
+                events,
+                seconds=SECONDS_A_ROUND,
+                longest_fault_seconds=LONGEST_FAULT_SECONDS,
+                random=random,
+            )
+            answers += sender.answers
             reckoning = settled(ground)
             print(f"  round {number}: {reckoning}", flush=True)
             if not _is_right(reckoning):
