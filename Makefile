@@ -55,7 +55,7 @@ check: .venv/.ready ## Lint, types, template and its expansion, import rules, do
 	@$(PYTHON) -m pytest tests/template tests/rules --ignore tests/template/test_build.py
 
 .PHONY: bench
-bench: .venv/.ready ## Measure, on large data; prints ratios and what misses its number
+bench: .venv/.ready ## Measure, in ratios to a floor of the same run; says what misses its number
 	@$(PYTHON) -m bench $(ARGS)
 
 # uvx keeps the SAM CLI away from our own packages; its wish for python3.13 on PATH is met from .venv.
