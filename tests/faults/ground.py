@@ -13,9 +13,10 @@ import copy
 import json
 import os
 import signal
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,31 @@ SETTLE_SECONDS = 180.0  # a message whose replayer was killed comes back after t
 TIME_THAT_PASSES = "interval '10 minutes'"  # longer than any lease and any time between two bells
 
 
+class LastCall:
+    """A connection to SQS that is closed after the call that is under way: a poller leaves one behind."""
+
+    def __init__(self, client: AwsClient) -> None:
+        self._client = client
+        self._turn = threading.Lock()
+        self._is_over = False
+
+    def call(self, action: str, parameters: Mapping[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
+        """Call one action of SQS."""
+        try:
+            with self._turn:
+                return self._client.call(action, parameters, timeout_seconds=timeout_seconds)
+        finally:
+            if self._is_over:
+                self._client.close()
+
+    def end(self) -> None:
+        """Close the connection, now or by the thread that is using it."""
+        self._is_over = True
+        if self._turn.acquire(blocking=False):
+            self._client.close()
+            self._turn.release()
+
+
 class Ground:
     """The whole way of an event, and what was sent along it so far."""
 
@@ -107,9 +133,9 @@ class Ground:
         """Let every queue of the template be worked through."""
         with ExitStack() as started:
 
-            def client() -> AwsClient:
-                made = self._aws("sqs")
-                started.callback(made.close)
+            def client() -> LastCall:
+                made = LastCall(self._aws("sqs"))
+                started.callback(made.end)
                 return made
 
             for mapping in self.stack.mappings:
