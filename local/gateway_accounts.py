@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.gateway_apis import GatewayApi, PaypalApi, StripeApi
+from local.gateway_apis import GatewayApi
 from local.kept_secrets import KeptPorts, KeptSecrets
+from local.paypal_api import PaypalApi
 from local.paypal_certificate import paypal_certificate
+from local.stripe_api import StripeApi
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 MX_MERCHANT_ID = "418355562"  # the one in MX Merchant's own samples, so that they are ours

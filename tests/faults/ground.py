@@ -29,13 +29,14 @@ from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target
 from gatehouse.models import accounts
 from gatehouse.sealing import Keyring
-from local.gateway_apis import GatewayApi, StripeApi
+from local.gateway_apis import GatewayApi
 from local.http_front import HttpFront
 from local.lambda_runtime import LambdaFunction
 from local.moto_server import MotoServer
 from local.postgres import PostgresServer, free_port
 from local.queue_pollers import QueuePoller
 from local.sam_expansion import read_template
+from local.stripe_api import StripeApi
 from local.template import FunctionSpec, Stack, load_stack
 from tests.faults.proxies import AwsProxy, SteeredProxy
 from tests.faults.stream import DEFAULT, MERCHANTS, SECOND, SIGNING_SECRETS, StripeEvent

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from local.gateway_apis import GatewayApi, PaypalApi, StripeApi, fee_minor
+from local.gateway_apis import GatewayApi
+from local.paypal_api import PaypalApi
+from local.stripe_api import StripeApi, fee_minor
 
 pytestmark = pytest.mark.req("G17", "O2")
 

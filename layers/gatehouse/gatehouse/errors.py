@@ -6,6 +6,8 @@
         SignatureRefused                SIGNATURE_REFUSED         400   no
       ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
       GatewayError                      GATEWAY_ERROR             502   (given)
+        GatewayObjectMissing            GATEWAY_OBJECT_MISSING    502   (given)
+        GatewayKeyRefused               GATEWAY_KEY_REFUSED       502   (given)
       FactRefused                       FACT_REFUSED              422   no
       AwsError                          (AWS's own)               502   (given)
       SecretUnavailable                 SECRET_UNAVAILABLE        503   (given)
@@ -82,6 +84,18 @@ class GatewayError(GatehouseError):
         super().__init__(message)
         self.retry_helps = retry_helps
         self.retry_after_seconds = retry_after_seconds
+
+
+class GatewayObjectMissing(GatewayError):
+    """A gateway does not know the object that it was asked for."""
+
+    code = "GATEWAY_OBJECT_MISSING"
+
+
+class GatewayKeyRefused(GatewayError):
+    """A gateway refused our credentials."""
+
+    code = "GATEWAY_KEY_REFUSED"
 
 
 class FactRefused(GatehouseError):

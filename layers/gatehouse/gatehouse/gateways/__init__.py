@@ -4,13 +4,17 @@
     translate.py   their event in our words                   pure
     client.py      questions to their API                     httpx
 
-and offers NAME, CREDENTIALS, HANDLED, verify, read_event and translate in its `__init__`. What is odd about a gateway
-ends there.
+and offers NAME, CREDENTIALS, HANDLED, ASKABLE, verify, read_event and translate in its `__init__`. What is odd about a
+gateway ends there. ASKABLE are the kinds of object names that its client can be asked about: where an event leaves
+something open, the job `refetch` asks.
 """
 
+from datetime import datetime
 from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
+
+from gatehouse.facts import Fact, Need
 
 NAMES = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
 
@@ -19,6 +23,13 @@ class Verified(NamedTuple):
     """A request is genuine; which of the account's secrets said so tells when an old one can go."""
 
     secret_index: int
+
+
+class Fetched(NamedTuple):
+    """What a gateway's API said about an object when it was asked: facts, timed by the answer."""
+
+    facts: tuple[Fact, ...]
+    answered_at: datetime
 
 
 class Credential(NamedTuple):
@@ -30,6 +41,12 @@ class Credential(NamedTuple):
     is_secret: bool = True
     is_required: bool = True
     is_made_here: bool = False  # where nothing is given, we make one up
+
+
+def refetch(gateway: str, account: str, kind: str, object_id: str, because: str) -> Need:
+    """Return the job that asks a gateway's API for an object; one for each reason (an event's id, a moment)."""
+    arguments = {"gateway": gateway, "account": account, "kind": kind, "id": object_id}
+    return Need("refetch", f"{gateway}/{account}/{kind}/{object_id}/{because}", arguments)
 
 
 def gateway_named(name: str) -> ModuleType:

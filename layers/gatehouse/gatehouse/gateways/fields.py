@@ -3,6 +3,7 @@
 Only money is different: where an amount must be beyond doubt, the reader raises FactRefused.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -109,6 +110,29 @@ def plain_metadata(value: object) -> dict[str, str] | None:
             return None
     found = {key: _as_text(inner) for key, inner in mapping(value).items() if isinstance(inner, (str, int, Decimal))}
     return found or None
+
+
+_APP = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def app_name(value: object) -> str | None:
+    """Return the name of one of the merchant's apps, in lower case; None for anything that cannot be one."""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if _APP.fullmatch(name) else None
+
+
+def said_for_an_app(*metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return app, user_id and plan as the first of these metadata that has each says it."""
+    found: dict[str, Any] = {}
+    for said in metadata:
+        for word, value in (
+            ("app", app_name((said or {}).get("app"))),
+            ("user_id", identifier((said or {}).get("user_id"))),
+            ("plan", identifier((said or {}).get("plan"))),
+        ):
+            if value is not None:
+                found.setdefault(word, value)
+    return found
 
 
 def _as_text(value: str | int | Decimal) -> str:
