@@ -4,6 +4,224 @@
 
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+    linked record;
+begin
+    app := p_app;
+    user_id := p_user_id;
+    app_from := case when p_app is not null then 'event' end;
+    if (app is null or user_id is null)
+        and (p_subscription_ref is not null or (p_customer_ref is not null and p_plan is not null)) then
+        -- Paystack's charges name no subscription: there it is the customer's one to the same plan.
+        select s.app, s.app_from, s.user_id into linked
+        from subscriptions s
+        where s.gateway = p_gateway and s.account = p_account and s.gateway_id = p_subscription_ref
+        limit 1;
+        if not found then
+            select s.app, s.app_from, s.user_id into linked
+            from subscriptions s
+            where s.gateway = p_gateway and s.account = p_account and s.customer_ref = p_customer_ref
+              and s.plan = p_plan
+            order by s.first_fact_at, s.gateway_id
+            limit 1;
+        end if;
+        if found then
+            user_id := coalesce(user_id, linked.user_id);
+            if app is null and linked.app_from <> 'default' then
+                app := linked.app;
+                app_from := 'subscription';
+            end if;
+        end if;
+    end if;
+    if app is null or user_id is null then
+        select * into linked
+        from app_of_plan_or_customer(p_merchant, p_gateway, p_account, p_plan, p_customer_ref);
+        user_id := coalesce(user_id, linked.user_id);
+        app_from := coalesce(app_from, linked.app_from);
+        app := coalesce(app, linked.app);
+    end if;
+    if app is null then
+        select a.name, 'default' into app, app_from from apps a where a.merchant = p_merchant and a.is_default;
+    end if;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.app_of_plan_or_customer(p_merchant text, p_gateway text, p_account text, p_plan text, p_customer_ref text, OUT app text, OUT app_from text, OUT user_id text)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+    customer record;
+begin
+    if p_plan is not null then
+        select a.name, 'plan' into app, app_from
+        from apps a where a.merchant = p_merchant and p_plan = any (a.plans)
+        order by a.name limit 1;
+    end if;
+    if p_customer_ref is not null then
+        select c.app, c.user_id into customer
+        from gateway_customers c
+        where c.gateway = p_gateway and c.account = p_account and c.gateway_id = p_customer_ref
+        limit 1;
+        user_id := customer.user_id;
+        if app is null and customer.app is not null then
+            app := customer.app;
+            app_from := 'customer';
+        end if;
+    end if;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.app_of_subscription(p_merchant text, p_gateway text, p_account text, p_gateway_id text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+    linked record;
+begin
+    app := p_app;
+    user_id := p_user_id;
+    app_from := case when p_app is not null then 'event' end;
+    if app is null or user_id is null then
+        select * into linked
+        from app_of_plan_or_customer(p_merchant, p_gateway, p_account, p_plan, p_customer_ref);
+        user_id := coalesce(user_id, linked.user_id);
+        app_from := coalesce(app_from, linked.app_from);
+        app := coalesce(app, linked.app);
+    end if;
+    if app is null or user_id is null then
+        -- The first payment that says it, by the gateway's clock: so arrival does not matter.
+        select p.app, p.app_from, p.user_id into linked
+        from payments p
+        where p.id in (
+                select id from payments
+                where gateway = p_gateway and account = p_account and subscription_ref = p_gateway_id
+                union
+                select id from payments
+                where merchant = p_merchant and customer_ref = p_customer_ref and plan = p_plan
+                  and gateway = p_gateway and account = p_account
+            )
+            and p.app_from = 'event' and p.merged_into is null
+        order by p.first_fact_at, p.app, p.user_id
+        limit 1;
+        if found then
+            user_id := coalesce(user_id, linked.user_id);
+            if app is null then
+                app := linked.app;
+                app_from := 'payment';
+            end if;
+        end if;
+    end if;
+    if app is null then
+        select a.name, 'default' into app, app_from from apps a where a.merchant = p_merchant and a.is_default;
+    end if;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.apply_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_said_by text, p_event_row bigint, p_job_id bigint, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_joining boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    fact jsonb;
+    -- The payments that the names lead to: of all facts, and of one. They stay right until we are done: the lock of
+    -- each name is ours, and nobody can join payments without having the account alone.
+    known bigint[] := payments_named(
+        p_gateway, p_account, jsonb_path_query_array(p_facts, '$.payments[*].objects[*]'));
+    known_to_fact bigint[] := '{}';
+    home bigint;
+    of_payment bigint;
+    touched bigint[] := '{}';
+    logged jsonb;
+    new_status text;
+    changed jsonb := '[]';
+    open_questions jsonb := '[]';
+begin
+    -- Locked before any fact is read, in order of id, so that the fold sees what a neighbour has committed.
+    foreach home in array known loop
+        perform from payments where id = home for update;
+    end loop;
+    for fact in select * from jsonb_array_elements(p_facts -> 'payments') loop
+        if known <> '{}' then
+            known_to_fact := payments_named(p_gateway, p_account, fact -> 'objects');
+        end if;
+        home := coalesce(known_to_fact[1], nextval('payment_ids'));
+        if cardinality(known_to_fact) > 1 then
+            if not p_joining then
+                raise exception using errcode = 'GH001', message = 'these names lead to several payments';
+            end if;
+            home := join_payments(known_to_fact);
+        end if;
+        insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)
+        select p_gateway, p_account, named ->> 'kind', named ->> 'id', p_merchant, home
+        from jsonb_array_elements(fact -> 'objects') as named
+        on conflict (gateway, account, kind, object_id) do nothing;
+        insert into facts (
+            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at,
+            received_at, rank, words
+        ) values (
+            'payment', home, p_merchant, p_gateway, p_account, p_said_by, p_event_row, p_job_id, p_occurred_at,
+            p_received_at, (fact ->> 'rank')::smallint, fact -> 'words'
+        );
+        touched := touched || home;
+        if fact ? 'is_logged' then
+            logged := fact || jsonb_build_object('id', home);
+        end if;
+    end loop;
+    for fact in select * from jsonb_array_elements(p_facts -> 'others') loop
+        if fact ->> 'kind' = 'refund' then  -- also of those that are about to be joined
+            touched := touched || refunded_by(p_gateway, p_account, fact -> 'objects');
+        end if;
+        home := home_of_subject(
+            p_merchant, p_gateway, p_account, fact ->> 'kind', fact -> 'objects', p_joining);
+        insert into facts (
+            kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, job_id, occurred_at,
+            received_at, rank, words
+        ) values (
+            fact ->> 'kind', home, p_merchant, p_gateway, p_account, p_said_by, p_event_row, p_job_id, p_occurred_at,
+            p_received_at, (fact ->> 'rank')::smallint, fact -> 'words'
+        );
+        if fact -> 'words' ? 'payment' and fact ->> 'kind' in ('refund', 'dispute') then
+            of_payment := (payments_named(p_gateway, p_account, fact -> 'words' -> 'payment'))[1];
+            touched := touched || one_payment_of(fact ->> 'kind', home, of_payment, p_joining);
+        end if;
+        new_status := fold_subject(fact ->> 'kind', home);
+        if new_status is not null then
+            changed := changed || jsonb_build_object('kind', fact ->> 'kind', 'id', home, 'status', new_status);
+        end if;
+        if fact ? 'ask' and two_words_at_once(fact, home, p_said_by, p_occurred_at) then
+            open_questions := open_questions || jsonb_build_object(
+                'topic', 'refetch',
+                'key', concat_ws('/', p_gateway, p_account, fact -> 'ask' ->> 'kind', fact -> 'ask' ->> 'id',
+                    extract(epoch from p_occurred_at)::bigint),
+                'arguments', fact -> 'ask' || jsonb_build_object('gateway', p_gateway, 'account', p_account));
+        end if;
+        if fact ? 'is_logged' then
+            logged := fact || jsonb_build_object('id', home);
+        end if;
+    end loop;
+    -- A payment that was reached through its refund is not locked yet; the fold comes a statement later.
+    perform from payments where id = any (touched) order by id for update;
+    for home in
+        select distinct coalesce(p.merged_into, t.id) from unnest(touched) as t (id) left join payments p on p.id = t.id
+        order by 1
+    loop
+        new_status := fold_payment(home);
+        if new_status is not null then
+            changed := changed || jsonb_build_object('kind', 'payment', 'id', home, 'status', new_status);
+        end if;
+    end loop;
+    if p_event_row is not null and logged is not null then
+        perform log_app_transaction(p_event_row, logged);
+    end if;
+    return jsonb_build_object('changed', changed, 'jobs', write_needs(p_merchant, p_event_row, open_questions));
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.apply_payment_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_said_by text, p_event_row bigint, p_job_id bigint, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_joining boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -69,6 +287,214 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    gone bigint[] := array(
+        select id from unnest(p_ids) as id
+        where not exists (select from facts where kind = p_kind and subject_id = id));
+begin
+    case p_kind
+        when 'customer' then delete from gateway_customers where id = any (gone);
+        when 'subscription' then delete from subscriptions where id = any (gone);
+        when 'invoice' then delete from invoices where id = any (gone);
+        when 'refund' then delete from refunds where id = any (gone);
+        when 'dispute' then delete from disputes where id = any (gone);
+        when 'payout' then delete from payouts where id = any (gone);
+    end case;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_joined_away(text,bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_joined_away(text,bigint[]) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drop_old_payloads(p_days integer, p_dry_run boolean)
+ RETURNS TABLE(partition text, payloads bigint, oldest date)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '1s'
+AS $function$
+declare
+    before timestamptz := now() - make_interval(days => p_days);
+    month date;
+begin
+    if p_days < 1 then
+        raise exception using errcode = '22023', message = 'payloads are kept for a day at least';
+    end if;
+    for partition, month in
+        select c.relname, to_date(right(c.relname, 7), 'YYYY_MM')
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'webhook_payloads'::regclass and c.relname ~ '^webhook_payloads_\d{4}_\d{2}$'
+        order by c.relname
+    loop
+        continue when (month + interval '1 month') at time zone 'utc' > before;
+        select greatest(reltuples, 0)::bigint into payloads from pg_class where oid = to_regclass(partition);
+        oldest := month;
+        if not p_dry_run then
+            execute format('drop table %I', partition);
+        end if;
+        return next;
+    end loop;
+    partition := 'webhook_payloads_default';
+    select count(*), min(received_at)::date into payloads, oldest
+    from webhook_payloads_default where received_at < before;
+    if payloads > 0 then
+        if not p_dry_run then
+            delete from webhook_payloads_default where received_at < before;
+        end if;
+        return next;
+    end if;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_old_payloads(integer,boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_old_payloads(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.fold_customer(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('customer', p_id, false);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into gateway_customers as held (
+        id, merchant, gateway, account, livemode, gateway_id, email, name, phone, app, user_id, is_deleted, metadata,
+        first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), word.email, word.name, word.phone, word.app, word.user_id, word.is_deleted,
+        word.metadata, told.first_fact_at, told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, email text, name text, phone text, app text, user_id text,
+        is_deleted boolean, metadata jsonb
+    )
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, email = excluded.email, name = excluded.name,
+        phone = excluded.phone, app = excluded.app, user_id = excluded.user_id, is_deleted = excluded.is_deleted,
+        metadata = excluded.metadata, first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.email, held.name, held.phone, held.app, held.user_id, held.is_deleted,
+        held.metadata, held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.email, excluded.name, excluded.phone, excluded.app,
+        excluded.user_id, excluded.is_deleted, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning case when held.is_deleted then 'deleted' else 'known' end into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_dispute(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('dispute', p_id, false);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into disputes as held (
+        id, merchant, gateway, account, livemode, gateway_id, payment_id, status, amount_minor, currency, fee_minor,
+        reason, outcome, is_withdrawn, respond_by, opened_at, closed_at, first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), (payments_named(told.gateway, told.account, word.payment))[1],
+        coalesce(told.status, 'needs_response'), word.amount_minor, word.currency, word.fee_minor, word.reason,
+        word.outcome, word.is_withdrawn, word.respond_by, word.opened_at, word.closed_at, told.first_fact_at,
+        told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, amount_minor bigint, currency text, fee_minor bigint, reason text,
+        outcome text, is_withdrawn boolean, respond_by timestamptz, opened_at timestamptz, closed_at timestamptz,
+        payment jsonb
+    )
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, payment_id = excluded.payment_id,
+        status = excluded.status, amount_minor = excluded.amount_minor, currency = excluded.currency,
+        fee_minor = excluded.fee_minor, reason = excluded.reason, outcome = excluded.outcome,
+        is_withdrawn = excluded.is_withdrawn, respond_by = excluded.respond_by, opened_at = excluded.opened_at,
+        closed_at = excluded.closed_at, first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.payment_id, held.status, held.amount_minor, held.currency,
+        held.fee_minor, held.reason, held.outcome, held.is_withdrawn, held.respond_by, held.opened_at, held.closed_at,
+        held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.payment_id, excluded.status, excluded.amount_minor,
+        excluded.currency, excluded.fee_minor, excluded.reason, excluded.outcome, excluded.is_withdrawn,
+        excluded.respond_by, excluded.opened_at, excluded.closed_at, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_invoice(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('invoice', p_id, false);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into invoices as held (
+        id, merchant, gateway, account, livemode, gateway_id, status, number, total_minor, due_minor, paid_minor,
+        currency, customer_ref, email, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at,
+        period_start, period_end, description, lines, metadata, first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), coalesce(told.status, 'open'), word.number, word.total_minor, word.due_minor,
+        word.paid_minor, word.currency, word.customer_ref, word.email, word.subscription_ref, word.attempts,
+        word.next_attempt_at, word.issued_at, word.due_at, word.paid_at, word.period_start, word.period_end,
+        word.description, word.lines, word.metadata, told.first_fact_at, told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, number text, total_minor bigint, due_minor bigint, paid_minor bigint,
+        currency text, customer_ref text, email text, subscription_ref text, attempts integer,
+        next_attempt_at timestamptz, issued_at timestamptz, due_at timestamptz, paid_at timestamptz,
+        period_start timestamptz, period_end timestamptz, description text, lines jsonb, metadata jsonb
+    )
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, status = excluded.status,
+        number = excluded.number, total_minor = excluded.total_minor, due_minor = excluded.due_minor,
+        paid_minor = excluded.paid_minor, currency = excluded.currency, customer_ref = excluded.customer_ref,
+        email = excluded.email, subscription_ref = excluded.subscription_ref, attempts = excluded.attempts,
+        next_attempt_at = excluded.next_attempt_at, issued_at = excluded.issued_at, due_at = excluded.due_at,
+        paid_at = excluded.paid_at, period_start = excluded.period_start, period_end = excluded.period_end,
+        description = excluded.description, lines = excluded.lines, metadata = excluded.metadata,
+        first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.status, held.number, held.total_minor, held.due_minor, held.paid_minor,
+        held.currency, held.customer_ref, held.email, held.subscription_ref, held.attempts, held.next_attempt_at,
+        held.issued_at, held.due_at, held.paid_at, held.period_start, held.period_end, held.description, held.lines,
+        held.metadata, held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.status, excluded.number, excluded.total_minor,
+        excluded.due_minor, excluded.paid_minor, excluded.currency, excluded.customer_ref, excluded.email,
+        excluded.subscription_ref, excluded.attempts, excluded.next_attempt_at, excluded.issued_at, excluded.due_at,
+        excluded.paid_at, excluded.period_start, excluded.period_end, excluded.description, excluded.lines,
+        excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.fold_payment(p_id bigint)
  RETURNS text
  LANGUAGE plpgsql
@@ -81,6 +507,8 @@ declare
     first_received_at timestamptz;
     last_received_at timestamptz;
     completed_at timestamptz;
+    refunds_known bigint;  -- all that we know of, whatever became of them
+    refunds_completed bigint;
     new_status text;
 begin
     -- A fact without a time says less than any with one.
@@ -102,14 +530,24 @@ begin
     if first_received_at is null then  -- its facts have moved to the payment that it was joined with
         return null;
     end if;
+    select sum(amount_minor), coalesce(sum(amount_minor) filter (where refunds.status = 'completed'), 0)
+    into refunds_known, refunds_completed
+    from refunds
+    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null);
+    if refunds_known is not null then
+        -- A total that the gateway says may hold a refund that we do not know yet, and one that has failed since.
+        words := words || jsonb_build_object('refunded_minor', refunds_completed
+            + greatest(coalesce((words ->> 'refunded_minor')::bigint, 0) - refunds_known, 0));
+    end if;
     -- `told` is the newest of them now.
     insert into payments as held (
         id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
-        fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason,
-        metadata, first_fact_at, last_fact_at, completed_at
+        fee_minor, fee_currency, method, reference, customer_ref, email, subscription_ref, invoice_ref, failure_code,
+        failure_message, status_reason, app, app_from, user_id, plan, metadata, first_fact_at, last_fact_at,
+        completed_at
     )
     select
-        p_id, told.merchant, told.gateway, told.account, word.livemode,
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
         -- The ladder: 1 pending, 2 processing, 3 failed, 4 cancelled, 5 completed, 6 reversed; 0 says none.
         case
             when step = 5 and word.refunded_minor > 0 and word.refunded_minor >= word.received_minor then 'refunded'
@@ -118,36 +556,45 @@ begin
                 (array['pending', 'processing', 'failed', 'cancelled', 'completed', 'cancelled'])[step], 'pending')
         end,
         word.amount_minor, word.received_minor, word.refunded_minor, word.currency, word.fee_minor, word.fee_currency,
-        word.method, word.reference, word.customer_ref,
+        word.method, word.reference, word.customer_ref, word.email, word.subscription_ref, word.invoice_ref,
         case when step = 3 then word.failure_code end,
         case when step = 3 then word.failure_message end,
         case when step in (4, 6) then word.status_reason end,
-        word.metadata, coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at),
-        completed_at
+        linked.app, linked.app_from, linked.user_id, word.plan, word.metadata,
+        coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at), completed_at
     from jsonb_to_record(words) as word (
         livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
-        fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, failure_code text,
-        failure_message text, status_reason text, metadata jsonb
+        fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, email text,
+        subscription_ref text, invoice_ref text, failure_code text, failure_message text, status_reason text, app text,
+        user_id text, plan text, metadata jsonb
     )
+    cross join lateral app_of_payment(
+        told.merchant, told.gateway, told.account, word.subscription_ref, word.customer_ref, word.plan, word.app,
+        word.user_id
+    ) as linked
     on conflict (id) do update set
         livemode = excluded.livemode, status = excluded.status, amount_minor = excluded.amount_minor,
         received_minor = excluded.received_minor, refunded_minor = excluded.refunded_minor,
         currency = excluded.currency, fee_minor = excluded.fee_minor, fee_currency = excluded.fee_currency,
         method = excluded.method, reference = excluded.reference, customer_ref = excluded.customer_ref,
+        email = excluded.email, subscription_ref = excluded.subscription_ref, invoice_ref = excluded.invoice_ref,
         failure_code = excluded.failure_code, failure_message = excluded.failure_message,
-        status_reason = excluded.status_reason, metadata = excluded.metadata,
+        status_reason = excluded.status_reason, app = excluded.app, app_from = excluded.app_from,
+        user_id = excluded.user_id, plan = excluded.plan, metadata = excluded.metadata,
         first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at,
         completed_at = excluded.completed_at
     where (
         held.livemode, held.status, held.amount_minor, held.received_minor, held.refunded_minor, held.currency,
-        held.fee_minor, held.fee_currency, held.method, held.reference, held.customer_ref, held.failure_code,
-        held.failure_message, held.status_reason, held.metadata, held.first_fact_at, held.last_fact_at,
+        held.fee_minor, held.fee_currency, held.method, held.reference, held.customer_ref, held.email,
+        held.subscription_ref, held.invoice_ref, held.failure_code, held.failure_message, held.status_reason,
+        held.app, held.app_from, held.user_id, held.plan, held.metadata, held.first_fact_at, held.last_fact_at,
         held.completed_at
     ) is distinct from (
         excluded.livemode, excluded.status, excluded.amount_minor, excluded.received_minor, excluded.refunded_minor,
         excluded.currency, excluded.fee_minor, excluded.fee_currency, excluded.method, excluded.reference,
-        excluded.customer_ref, excluded.failure_code, excluded.failure_message, excluded.status_reason,
-        excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
+        excluded.customer_ref, excluded.email, excluded.subscription_ref, excluded.invoice_ref, excluded.failure_code,
+        excluded.failure_message, excluded.status_reason, excluded.app, excluded.app_from, excluded.user_id,
+        excluded.plan, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
     )
     returning held.status into new_status;
     return new_status;
@@ -169,6 +616,380 @@ begin
     end loop;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.fold_payout(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('payout', p_id, true);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into payouts as held (
+        id, merchant, gateway, account, livemode, gateway_id, kind, status, amount_minor, currency, fee_minor,
+        reversed_minor, destination, batch_ref, reference, arrives_at, settled_at, failure_code, failure_message,
+        metadata, first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), word.kind, coalesce(told.status, 'pending'), word.amount_minor, word.currency,
+        word.fee_minor, word.reversed_minor, word.destination, word.batch_ref, word.reference, word.arrives_at,
+        word.settled_at, case when told.status in ('failed', 'reversed') then word.failure_code end,
+        case when told.status in ('failed', 'reversed') then word.failure_message end, word.metadata,
+        told.first_fact_at, told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, kind text, amount_minor bigint, currency text, fee_minor bigint,
+        reversed_minor bigint, destination text, batch_ref text, reference text, arrives_at timestamptz,
+        settled_at timestamptz, failure_code text, failure_message text, metadata jsonb
+    )
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, kind = excluded.kind,
+        status = excluded.status, amount_minor = excluded.amount_minor, currency = excluded.currency,
+        fee_minor = excluded.fee_minor, reversed_minor = excluded.reversed_minor, destination = excluded.destination,
+        batch_ref = excluded.batch_ref, reference = excluded.reference, arrives_at = excluded.arrives_at,
+        settled_at = excluded.settled_at, failure_code = excluded.failure_code,
+        failure_message = excluded.failure_message, metadata = excluded.metadata,
+        first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.kind, held.status, held.amount_minor, held.currency, held.fee_minor,
+        held.reversed_minor, held.destination, held.batch_ref, held.reference, held.arrives_at, held.settled_at,
+        held.failure_code, held.failure_message, held.metadata, held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.kind, excluded.status, excluded.amount_minor,
+        excluded.currency, excluded.fee_minor, excluded.reversed_minor, excluded.destination, excluded.batch_ref,
+        excluded.reference, excluded.arrives_at, excluded.settled_at, excluded.failure_code, excluded.failure_message,
+        excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_refund(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('refund', p_id, true);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into refunds as held (
+        id, merchant, gateway, account, livemode, gateway_id, payment_id, status, amount_minor, currency, fee_minor,
+        reason, failure_code, failure_message, reference, refunded_at, metadata, first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), (payments_named(told.gateway, told.account, word.payment))[1],
+        coalesce(told.status, 'pending'), word.amount_minor, word.currency, word.fee_minor, word.reason,
+        case when told.status = 'failed' then word.failure_code end,
+        case when told.status = 'failed' then word.failure_message end, word.reference, word.refunded_at,
+        word.metadata, told.first_fact_at, told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, amount_minor bigint, currency text, fee_minor bigint, reason text,
+        failure_code text, failure_message text, reference text, refunded_at timestamptz, metadata jsonb,
+        payment jsonb
+    )
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, payment_id = excluded.payment_id,
+        status = excluded.status, amount_minor = excluded.amount_minor, currency = excluded.currency,
+        fee_minor = excluded.fee_minor, reason = excluded.reason, failure_code = excluded.failure_code,
+        failure_message = excluded.failure_message, reference = excluded.reference,
+        refunded_at = excluded.refunded_at, metadata = excluded.metadata, first_fact_at = excluded.first_fact_at,
+        last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.payment_id, held.status, held.amount_minor, held.currency,
+        held.fee_minor, held.reason, held.failure_code, held.failure_message, held.reference, held.refunded_at,
+        held.metadata, held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.payment_id, excluded.status, excluded.amount_minor,
+        excluded.currency, excluded.fee_minor, excluded.reason, excluded.failure_code, excluded.failure_message,
+        excluded.reference, excluded.refunded_at, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_subject(p_kind text, p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+begin
+    case p_kind
+        when 'customer' then return fold_customer(p_id);
+        when 'subscription' then return fold_subscription(p_id);
+        when 'invoice' then return fold_invoice(p_id);
+        when 'refund' then return fold_refund(p_id);
+        when 'dispute' then return fold_dispute(p_id);
+        when 'payout' then return fold_payout(p_id);
+    end case;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_subjects(p_kind text, p_ids bigint[])
+ RETURNS TABLE(subject_id bigint, subject_status text)
+ LANGUAGE plpgsql
+AS $function$
+begin
+    for subject_id in select distinct id from unnest(p_ids) as id order by id loop
+        perform lock_subject(p_kind, subject_id);
+        subject_status := fold_subject(p_kind, subject_id);
+        if subject_status is not null then
+            return next;
+        end if;
+    end loop;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.fold_subscription(p_id bigint)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told record;
+    new_status text;
+begin
+    select * into told from told_of('subscription', p_id, false);
+    if told.words is null then  -- its facts have moved to the one that it was joined with
+        return null;
+    end if;
+    insert into subscriptions as held (
+        id, merchant, gateway, account, livemode, gateway_id, status, plan, plan_name, amount_minor, currency,
+        interval, customer_ref, email, reference, started_at, period_start, period_end, next_payment_at, cancel_at,
+        ended_at, cancel_reason, app, app_from, user_id, metadata, first_fact_at, last_fact_at
+    )
+    select
+        p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
+        coalesce(word.gateway_id, ''), coalesce(told.status, 'pending'), word.plan, word.plan_name, word.amount_minor,
+        word.currency, word.interval, word.customer_ref, word.email, word.reference, word.started_at,
+        word.period_start, word.period_end, word.next_payment_at, word.cancel_at, word.ended_at, word.cancel_reason,
+        linked.app, linked.app_from, linked.user_id, word.metadata, told.first_fact_at, told.last_fact_at
+    from jsonb_to_record(told.words) as word (
+        livemode boolean, gateway_id text, plan text, plan_name text, amount_minor bigint, currency text,
+        interval text, customer_ref text, email text, reference text, started_at timestamptz,
+        period_start timestamptz, period_end timestamptz, next_payment_at timestamptz, cancel_at timestamptz,
+        ended_at timestamptz, cancel_reason text, app text, user_id text, metadata jsonb
+    )
+    cross join lateral app_of_subscription(
+        told.merchant, told.gateway, told.account, word.gateway_id, word.customer_ref, word.plan, word.app, word.user_id
+    ) as linked
+    on conflict (id) do update set
+        livemode = excluded.livemode, gateway_id = excluded.gateway_id, status = excluded.status,
+        plan = excluded.plan, plan_name = excluded.plan_name, amount_minor = excluded.amount_minor,
+        currency = excluded.currency, interval = excluded.interval, customer_ref = excluded.customer_ref,
+        email = excluded.email, reference = excluded.reference, started_at = excluded.started_at,
+        period_start = excluded.period_start, period_end = excluded.period_end,
+        next_payment_at = excluded.next_payment_at, cancel_at = excluded.cancel_at, ended_at = excluded.ended_at,
+        cancel_reason = excluded.cancel_reason, app = excluded.app, app_from = excluded.app_from,
+        user_id = excluded.user_id, metadata = excluded.metadata, first_fact_at = excluded.first_fact_at,
+        last_fact_at = excluded.last_fact_at
+    where (
+        held.livemode, held.gateway_id, held.status, held.plan, held.plan_name, held.amount_minor, held.currency,
+        held.interval, held.customer_ref, held.email, held.reference, held.started_at, held.period_start,
+        held.period_end, held.next_payment_at, held.cancel_at, held.ended_at, held.cancel_reason, held.app,
+        held.app_from, held.user_id, held.metadata, held.first_fact_at, held.last_fact_at
+    ) is distinct from (
+        excluded.livemode, excluded.gateway_id, excluded.status, excluded.plan, excluded.plan_name,
+        excluded.amount_minor, excluded.currency, excluded.interval, excluded.customer_ref, excluded.email,
+        excluded.reference, excluded.started_at, excluded.period_start, excluded.period_end, excluded.next_payment_at,
+        excluded.cancel_at, excluded.ended_at, excluded.cancel_reason, excluded.app, excluded.app_from,
+        excluded.user_id, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+    )
+    returning held.status into new_status;
+    return new_status;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_customer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform fold_subjects('subscription', array(
+        select id from subscriptions
+        where gateway = new.gateway and account = new.account and customer_ref = new.gateway_id));
+    perform fold_payments(array(
+        select id from payments
+        where merchant = new.merchant and customer_ref = new.gateway_id and gateway = new.gateway
+          and account = new.account and merged_into is null));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_payment()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if new.app_from = 'event' or new.user_id is not null then
+        perform fold_subjects('subscription', array(
+            select id from subscriptions
+            where gateway = new.gateway and account = new.account and gateway_id = new.subscription_ref
+            union
+            select id from subscriptions
+            where gateway = new.gateway and account = new.account and customer_ref = new.customer_ref
+              and plan = new.plan));
+    end if;
+    if tg_op = 'UPDATE' then
+        update app_transactions set app = new.app, user_id = coalesce(new.user_id, user_id)
+        where payment_id = new.id and (app is distinct from new.app or user_id is distinct from new.user_id);
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_subscription()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform fold_payments(array(
+        select id from payments
+        where gateway = new.gateway and account = new.account and subscription_ref = new.gateway_id
+          and merged_into is null
+        union
+        select id from payments
+        where merchant = new.merchant and customer_ref = new.customer_ref and plan = new.plan
+          and gateway = new.gateway and account = new.account and merged_into is null));
+    update app_transactions set app = new.app, user_id = coalesce(new.user_id, user_id)
+    where subscription_id = new.id and (app is distinct from new.app or user_id is distinct from new.user_id);
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.home_of_subject(p_merchant text, p_gateway text, p_account text, p_kind text, p_objects jsonb, p_joining boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    known bigint[] := array(
+        select distinct found.subject_id
+        from jsonb_array_elements(p_objects) as named,
+             lateral (
+                 select sn.subject_id from subject_names sn
+                 where sn.gateway = p_gateway and sn.account = p_account and sn.kind = named ->> 'kind'
+                   and sn.object_id = named ->> 'id' and sn.subject_kind = p_kind
+                 limit 1
+             ) as found
+        order by found.subject_id
+    );
+    home bigint := coalesce(known[1], nextval('subject_ids'));
+    each bigint;
+begin
+    foreach each in array known loop
+        perform lock_subject(p_kind, each);
+    end loop;
+    if cardinality(known) > 1 then
+        if not p_joining then
+            raise exception using errcode = 'GH001', message = 'these names lead to several rows';
+        end if;
+        update subject_names set subject_id = home where subject_kind = p_kind and subject_id = any (known[2:]);
+        update facts set subject_id = home where kind = p_kind and subject_id = any (known[2:]);
+        if p_kind = 'subscription' then
+            update app_transactions set subscription_id = home where subscription_id = any (known[2:]);
+        end if;
+        perform drop_joined_away(p_kind, known[2:]);
+    end if;
+    insert into subject_names (gateway, account, kind, object_id, subject_kind, subject_id, merchant)
+    select p_gateway, p_account, named ->> 'kind', named ->> 'id', p_kind, home, p_merchant
+    from jsonb_array_elements(p_objects) as named
+    on conflict (gateway, account, kind, object_id, subject_kind) do nothing;
+    return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.join_payments(p_ids bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    home bigint := (select min(id) from unnest(p_ids) as id);
+    others bigint[] := array(select distinct id from unnest(p_ids) as id where id <> home);
+begin
+    update payment_objects set payment_id = home where payment_id = any (others);
+    update facts set subject_id = home where kind = 'payment' and subject_id = any (others);
+    update refunds set payment_id = home where payment_id = any (others);
+    update disputes set payment_id = home where payment_id = any (others);
+    update app_transactions set payment_id = home where payment_id = any (others);
+    update payments set merged_into = home where id = any (others) or merged_into = any (others);
+    return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_subject(p_kind text, p_id bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    case p_kind
+        when 'customer' then perform from gateway_customers where id = p_id for update;
+        when 'subscription' then perform from subscriptions where id = p_id for update;
+        when 'invoice' then perform from invoices where id = p_id for update;
+        when 'refund' then perform from refunds where id = p_id for update;
+        when 'dispute' then perform from disputes where id = p_id for update;
+        when 'payout' then perform from payouts where id = p_id for update;
+    end case;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.log_app_transaction(p_event_row bigint, p_fact jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    insert into app_transactions (
+        webhook_event_id, merchant, app, gateway, account, livemode, event_type, payment_id, subscription_id,
+        reference, user_id, plan, amount_minor, currency, status, occurred_at, created_at
+    )
+    select
+        e.id, e.merchant, coalesce(p.app, s.app), e.gateway, e.account, e.livemode, e.type, p.id, s.id,
+        coalesce(word.reference, p.reference, s.reference, e.reference), coalesce(p.user_id, s.user_id),
+        coalesce(word.plan, p.plan, s.plan), coalesce(word.amount_minor, p.amount_minor, s.amount_minor),
+        coalesce(word.currency, p.currency, s.currency), coalesce(word.status, p.status, s.status), e.occurred_at,
+        e.received_at
+    from webhook_events e
+    cross join jsonb_to_record(p_fact -> 'words') as word (
+        reference text, plan text, amount_minor bigint, currency text, status text)
+    left join payments p on p_fact ->> 'kind' = 'payment' and p.id = (p_fact ->> 'id')::bigint
+    left join subscriptions s on p_fact ->> 'kind' = 'subscription' and s.id = (p_fact ->> 'id')::bigint
+    where e.id = p_event_row
+    on conflict (webhook_event_id) do nothing;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.make_app_view(p_app text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    view_name text := replace(p_app, '-', '_') || '_subscriptions';
+begin
+    if not exists (select from apps where name = p_app) then
+        raise exception using errcode = 'P0002', message = 'no merchant has an app named ' || p_app;
+    end if;
+    if to_regclass(view_name) is null then
+        execute format(
+            'create view %I with (security_invoker = true) as'
+            ' select webhook_event_id as id, created_at, reference, user_id, plan, amount_minor, currency, status,'
+            ' event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id'
+            ' from app_transactions where app = %L', view_name, p_app);
+        execute format('grant select on %I to gatehouse_worker, gatehouse_api, gatehouse_ops', view_name);
+    end if;
+    return view_name;
+end
+$function$;
+REVOKE ALL ON FUNCTION make_app_view(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION make_app_view(text) TO gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.make_payload_partitions(months_ahead integer)
  RETURNS integer
@@ -204,6 +1025,25 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.one_payment_of(p_kind text, p_id bigint, p_payment_id bigint, p_joining boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    before bigint := case p_kind
+        when 'refund' then (select payment_id from refunds where id = p_id)
+        else (select payment_id from disputes where id = p_id) end;
+begin
+    if before is null or p_payment_id is null or before = p_payment_id then
+        return coalesce(p_payment_id, before);
+    end if;
+    if not p_joining then
+        raise exception using errcode = 'GH001', message = 'it was known to be of another payment';
+    end if;
+    return join_payments(array[before, p_payment_id]);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -220,6 +1060,37 @@ begin
              ) as found
         order by found.payment_id
     );
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.reapply_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    event_row bigint;
+    written_jobs jsonb;
+    applied jsonb := '{"changed": [], "jobs": []}';
+begin
+    perform take_recording_locks(p_merchant, p_account_lock, p_name_locks, p_joining);
+    update webhook_events
+    set status = p_status, reason = p_reason, reference = p_reference, attempts = attempts + 1
+    where event_id = p_event_id and gateway = p_gateway and account = p_account
+      and status in ('received', 'failed', 'ignored')
+    returning id into event_row;
+    if event_row is null then
+        return '{}';
+    end if;
+    perform set_config('gatehouse.event_row', event_row::text, true);
+    written_jobs := write_needs(p_merchant, event_row, p_needs);
+    if p_facts <> '{}' then
+        applied := apply_facts(
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
+        );
+    end if;
+    return jsonb_build_object(
+        'event_row', event_row, 'jobs', written_jobs || (applied -> 'jobs'), 'changed', applied -> 'changed');
 end
 $function$;
 
@@ -264,6 +1135,63 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.record_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_type text, p_livemode boolean, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_signed_by text, p_request_id text, p_key_id text, p_sealed bytea, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    event_row bigint;
+    written_jobs jsonb;
+    applied jsonb := '{"changed": [], "jobs": []}';
+begin
+    perform take_recording_locks(p_merchant, p_account_lock, p_name_locks, p_joining);
+    insert into webhook_events (
+        gateway, account, event_id, merchant, type, livemode, occurred_at, received_at, status, reason, reference,
+        signed_by, request_id
+    ) values (
+        p_gateway, p_account, p_event_id, p_merchant, p_type, p_livemode, p_occurred_at, p_received_at, p_status,
+        p_reason, p_reference, p_signed_by, p_request_id
+    )
+    on conflict (event_id, gateway, account) do nothing
+    returning id into event_row;
+    if event_row is null then
+        -- Empty where the account has changed hands: the row belongs to a merchant whose rows we cannot see.
+        return coalesce((
+            select jsonb_build_object('duplicate_of', id, 'first_received_at', received_at)
+            from webhook_events
+            where event_id = p_event_id and gateway = p_gateway and account = p_account
+        ), '{}');
+    end if;
+    perform set_config('gatehouse.event_row', event_row::text, true);
+    insert into webhook_payloads (webhook_event_id, merchant, received_at, key_id, sealed)
+    values (event_row, p_merchant, p_received_at, p_key_id, p_sealed);
+    written_jobs := write_needs(p_merchant, event_row, p_needs);
+    if p_facts <> '{}' then
+        applied := apply_facts(
+            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
+            p_joining
+        );
+    end if;
+    return jsonb_build_object(
+        'event_row', event_row, 'jobs', written_jobs || (applied -> 'jobs'), 'changed', applied -> 'changed');
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.refunded_by(p_gateway text, p_account text, p_objects jsonb)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+AS $function$
+begin
+    return array(
+        select distinct r.payment_id
+        from jsonb_array_elements(p_objects) as named
+        join subject_names sn on sn.gateway = p_gateway and sn.account = p_account and sn.kind = named ->> 'kind'
+            and sn.object_id = named ->> 'id' and sn.subject_kind = 'refund'
+        join refunds r on r.id = sn.subject_id
+        where r.payment_id is not null);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.refuse(code text, reason text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -282,36 +1210,6 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.reopen_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
- RETURNS jsonb
- LANGUAGE plpgsql
-AS $function$
-declare
-    event_row bigint;
-    written_jobs jsonb;
-    changed_payments jsonb := '[]';
-begin
-    perform take_recording_locks(p_merchant, p_account_lock, p_name_locks, p_joining);
-    update webhook_events
-    set status = p_status, reason = p_reason, reference = p_reference, attempts = attempts + 1
-    where event_id = p_event_id and gateway = p_gateway and account = p_account
-      and status in ('received', 'failed', 'ignored')
-    returning id into event_row;
-    if event_row is null then
-        return '{}';
-    end if;
-    perform set_config('gatehouse.event_row', event_row::text, true);
-    written_jobs := write_needs(p_merchant, event_row, p_needs);
-    if p_facts <> '[]' then
-        changed_payments := apply_payment_facts(
-            p_merchant, p_gateway, p_account, p_facts, p_event_id, event_row, null, p_occurred_at, p_received_at,
-            p_joining
-        );
-    end if;
-    return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'payments', changed_payments);
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION public.take_recording_locks(p_merchant text, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS void
  LANGUAGE plpgsql
@@ -324,6 +1222,58 @@ begin
         perform pg_advisory_xact_lock_shared(p_account_lock);
     end if;
     perform pg_advisory_xact_lock(name_lock) from unnest(p_name_locks) as name_lock;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.told_of(p_kind text, p_id bigint, p_climbs boolean, OUT merchant text, OUT gateway text, OUT account text, OUT words jsonb, OUT status text, OUT first_fact_at timestamp with time zone, OUT last_fact_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+AS $function$
+declare
+    told facts;
+    step smallint := -1;
+    first_received_at timestamptz;
+    last_received_at timestamptz;
+begin
+    for told in
+        select * from facts where kind = p_kind and subject_id = p_id
+        order by occurred_at nulls first, rank, said_by
+    loop
+        words := coalesce(words, '{}') || told.words;
+        if told.words ->> 'status' is not null and (not p_climbs or told.rank >= step) then
+            status := told.words ->> 'status';
+            step := told.rank;
+        end if;
+        first_fact_at := least(first_fact_at, told.occurred_at);
+        first_received_at := least(first_received_at, told.received_at);
+        last_received_at := greatest(last_received_at, told.received_at);
+        last_fact_at := told.occurred_at;
+        merchant := told.merchant;
+        gateway := told.gateway;
+        account := told.account;
+    end loop;
+    first_fact_at := coalesce(first_fact_at, first_received_at);
+    last_fact_at := coalesce(last_fact_at, last_received_at);
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.two_words_at_once(p_fact jsonb, p_id bigint, p_said_by text, p_occurred_at timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+begin
+    return exists (
+        select from facts f
+        where f.kind = p_fact ->> 'kind' and f.subject_id = p_id and f.occurred_at = p_occurred_at
+          and f.said_by <> p_said_by
+          and exists (
+              select from jsonb_each(f.words) as theirs join jsonb_each(p_fact -> 'words') as ours using (key)
+              where theirs.value <> ours.value
+          )
+    ) and not exists (
+        select from facts f
+        where f.kind = p_fact ->> 'kind' and f.subject_id = p_id and f.occurred_at > p_occurred_at
+    );
 end
 $function$;
 
@@ -382,12 +1332,102 @@ $function$;
 CREATE SEQUENCE payment_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE SEQUENCE subject_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+GRANT USAGE ON SEQUENCE subject_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE app_transactions (
+    webhook_event_id bigint NOT NULL,
+    merchant text NOT NULL,
+    app text,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    event_type text NOT NULL,
+    payment_id bigint,
+    subscription_id bigint,
+    reference text,
+    user_id text,
+    plan text,
+    amount_minor bigint,
+    currency text,
+    status text NOT NULL,
+    occurred_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT app_transactions_pkey PRIMARY KEY (webhook_event_id),
+    CONSTRAINT app_transactions_check CHECK ((num_nonnulls(payment_id, subscription_id) = 1))
+);
+CREATE INDEX app_transactions_newest ON public.app_transactions USING btree (merchant, app, created_at DESC);
+CREATE INDEX app_transactions_payment ON public.app_transactions USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+CREATE INDEX app_transactions_reference ON public.app_transactions USING btree (merchant, reference) WHERE (reference IS NOT NULL);
+CREATE INDEX app_transactions_subscription ON public.app_transactions USING btree (subscription_id) WHERE (subscription_id IS NOT NULL);
+CREATE INDEX app_transactions_user ON public.app_transactions USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
+ALTER TABLE app_transactions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON app_transactions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON app_transactions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE app_transactions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE app_transactions TO gatehouse_api;
+
+CREATE TABLE apps (
+    merchant text NOT NULL,
+    name text NOT NULL,
+    is_default boolean NOT NULL DEFAULT false,
+    plans text[] NOT NULL DEFAULT '{}'::text[],
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT apps_pkey PRIMARY KEY (merchant, name),
+    CONSTRAINT apps_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,39}$'::text)),
+    CONSTRAINT apps_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE UNIQUE INDEX apps_default ON public.apps USING btree (merchant) WHERE is_default;
+ALTER TABLE apps ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON apps FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON apps FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE apps TO gatehouse_ops;
+GRANT SELECT ON TABLE apps TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+
 CREATE TABLE audit_hash_key (
     only_one boolean NOT NULL DEFAULT true,
     key bytea NOT NULL,
     CONSTRAINT audit_hash_key_pkey PRIMARY KEY (only_one),
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
+
+CREATE TABLE disputes (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    payment_id bigint,
+    status text NOT NULL,
+    amount_minor bigint,
+    currency text,
+    fee_minor bigint,
+    reason text,
+    outcome text,
+    is_withdrawn boolean,
+    respond_by timestamp with time zone,
+    opened_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT disputes_pkey PRIMARY KEY (id),
+    CONSTRAINT disputes_amount_minor_check CHECK ((amount_minor >= 0)),
+    CONSTRAINT disputes_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT disputes_status_check CHECK ((status = ANY (ARRAY['warning'::text, 'needs_response'::text, 'under_review'::text, 'closed'::text, 'won'::text, 'lost'::text]))),
+    CONSTRAINT disputes_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX disputes_newest ON public.disputes USING btree (merchant, first_fact_at DESC, id DESC);
+CREATE INDEX disputes_payment ON public.disputes USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+CREATE INDEX disputes_to_answer ON public.disputes USING btree (merchant, respond_by) WHERE (status = ANY (ARRAY['warning'::text, 'needs_response'::text]));
+ALTER TABLE disputes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON disputes FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON disputes FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER disputes_audit_delete AFTER DELETE ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
+CREATE TRIGGER disputes_audit_insert AFTER INSERT ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
+CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
+GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
 CREATE TABLE facts (
     kind text NOT NULL,
@@ -405,7 +1445,7 @@ CREATE TABLE facts (
     words jsonb NOT NULL,
     CONSTRAINT facts_pkey PRIMARY KEY (kind, subject_id, id),
     CONSTRAINT facts_check CHECK ((num_nonnulls(webhook_event_id, job_id) = 1)),
-    CONSTRAINT facts_kind_check CHECK ((kind = 'payment'::text))
+    CONSTRAINT facts_kind_check CHECK ((kind = ANY (ARRAY['payment'::text, 'customer'::text, 'subscription'::text, 'invoice'::text, 'refund'::text, 'dispute'::text, 'payout'::text]))) NOT VALID
 );
 CREATE INDEX facts_webhook_event ON public.facts USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
 ALTER TABLE facts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -436,6 +1476,82 @@ CREATE POLICY own_merchant ON gateway_accounts FOR ALL TO gatehouse_api USING ((
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
 GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
 GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
+
+CREATE TABLE gateway_customers (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    email text,
+    name text,
+    phone text,
+    app text,
+    user_id text,
+    is_deleted boolean,
+    metadata jsonb,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT gateway_customers_pkey PRIMARY KEY (id)
+);
+CREATE INDEX gateway_customers_email ON public.gateway_customers USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
+CREATE INDEX gateway_customers_ref ON public.gateway_customers USING btree (gateway, account, gateway_id);
+ALTER TABLE gateway_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON gateway_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON gateway_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_customer_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW WHEN (((new.app IS NOT NULL) OR (new.user_id IS NOT NULL))) EXECUTE FUNCTION follow_customer();
+CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION follow_customer();
+CREATE TRIGGER gateway_customers_audit_delete AFTER DELETE ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
+CREATE TRIGGER gateway_customers_audit_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
+CREATE TRIGGER gateway_customers_audit_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
+GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
+
+CREATE TABLE invoices (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    status text NOT NULL,
+    number text,
+    total_minor bigint,
+    due_minor bigint,
+    paid_minor bigint,
+    currency text,
+    customer_ref text,
+    email text,
+    subscription_ref text,
+    attempts integer,
+    next_attempt_at timestamp with time zone,
+    issued_at timestamp with time zone,
+    due_at timestamp with time zone,
+    paid_at timestamp with time zone,
+    period_start timestamp with time zone,
+    period_end timestamp with time zone,
+    description text,
+    lines jsonb,
+    metadata jsonb,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT invoices_pkey PRIMARY KEY (id),
+    CONSTRAINT invoices_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT invoices_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'open'::text, 'partially_paid'::text, 'past_due'::text, 'uncollectible'::text, 'void'::text, 'paid'::text, 'partially_refunded'::text, 'refunded'::text])))
+);
+CREATE INDEX invoices_customer ON public.invoices USING btree (gateway, account, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX invoices_newest ON public.invoices USING btree (merchant, first_fact_at DESC, id DESC);
+CREATE INDEX invoices_ref ON public.invoices USING btree (gateway, account, gateway_id);
+CREATE INDEX invoices_subscription ON public.invoices USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
+ALTER TABLE invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON invoices FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON invoices FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER invoices_audit_delete AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_insert AFTER INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
+GRANT INSERT, SELECT, UPDATE ON TABLE invoices TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE invoices TO gatehouse_api;
 
 CREATE TABLE jobs (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -547,6 +1663,13 @@ CREATE TABLE payments (
     last_fact_at timestamp with time zone NOT NULL,
     completed_at timestamp with time zone,
     merged_into bigint,
+    email text,
+    subscription_ref text,
+    invoice_ref text,
+    app text,
+    app_from text,
+    user_id text,
+    plan text,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_check CHECK (((fee_minor IS NULL) OR (fee_currency IS NOT NULL))),
@@ -559,18 +1682,103 @@ CREATE TABLE payments (
     CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id)
 );
 CREATE INDEX payments_customer ON public.payments USING btree (merchant, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX payments_email ON public.payments USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
+CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, invoice_ref) WHERE (invoice_ref IS NOT NULL);
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
 CREATE INDEX payments_reference ON public.payments USING btree (merchant, reference) WHERE (reference IS NOT NULL);
+CREATE INDEX payments_subscription ON public.payments USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
+CREATE INDEX payments_user ON public.payments USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
 ALTER TABLE payments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref');
-CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref');
-CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref');
+CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
+COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
+COMMENT ON COLUMN payments.refunded_minor IS 'completed refunds, and what the gateway calls refunded that no known refund explains';
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;
+
+CREATE TABLE payouts (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    kind text,
+    status text NOT NULL,
+    amount_minor bigint,
+    currency text,
+    fee_minor bigint,
+    reversed_minor bigint,
+    destination text,
+    batch_ref text,
+    reference text,
+    arrives_at timestamp with time zone,
+    settled_at timestamp with time zone,
+    failure_code text,
+    failure_message text,
+    metadata jsonb,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT payouts_pkey PRIMARY KEY (id),
+    CONSTRAINT payouts_amount_minor_check CHECK ((amount_minor >= 0)),
+    CONSTRAINT payouts_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT payouts_reversed_minor_check CHECK ((reversed_minor >= 0)),
+    CONSTRAINT payouts_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'settled'::text, 'cancelled'::text, 'failed'::text, 'reversed'::text])))
+);
+CREATE INDEX payouts_batch ON public.payouts USING btree (gateway, account, batch_ref) WHERE (batch_ref IS NOT NULL);
+CREATE INDEX payouts_newest ON public.payouts USING btree (merchant, first_fact_at DESC, id DESC);
+ALTER TABLE payouts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON payouts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON payouts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER payouts_audit_delete AFTER DELETE ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
+CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
+CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata');
+GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE refunds (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    payment_id bigint,
+    status text NOT NULL,
+    amount_minor bigint,
+    currency text,
+    fee_minor bigint,
+    reason text,
+    failure_code text,
+    failure_message text,
+    reference text,
+    refunded_at timestamp with time zone,
+    metadata jsonb,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT refunds_pkey PRIMARY KEY (id),
+    CONSTRAINT refunds_amount_minor_check CHECK ((amount_minor >= 0)),
+    CONSTRAINT refunds_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'completed'::text, 'cancelled'::text, 'failed'::text]))),
+    CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX refunds_newest ON public.refunds USING btree (merchant, first_fact_at DESC, id DESC);
+CREATE INDEX refunds_payment ON public.refunds USING btree (payment_id) WHERE (payment_id IS NOT NULL);
+ALTER TABLE refunds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON refunds FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON refunds FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER refunds_audit_delete AFTER DELETE ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
+CREATE TRIGGER refunds_audit_insert AFTER INSERT ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
+CREATE TRIGGER refunds_audit_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
+GRANT INSERT, SELECT, UPDATE ON TABLE refunds TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE refunds TO gatehouse_api;
 
 CREATE TABLE rejected_requests (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -589,6 +1797,72 @@ CREATE INDEX rejected_requests_received ON public.rejected_requests USING btree 
 GRANT DELETE, SELECT ON TABLE rejected_requests TO gatehouse_ops, gatehouse_worker;
 GRANT INSERT ON TABLE rejected_requests TO gatehouse_intake;
 
+CREATE TABLE subject_names (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    subject_kind text NOT NULL,
+    subject_id bigint NOT NULL,
+    merchant text NOT NULL,
+    CONSTRAINT subject_names_pkey PRIMARY KEY (gateway, account, kind, object_id, subject_kind)
+);
+CREATE INDEX subject_names_subject ON public.subject_names USING btree (subject_kind, subject_id);
+ALTER TABLE subject_names ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON subject_names FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON subject_names FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE (subject_id) ON TABLE subject_names TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE subject_names TO gatehouse_api;
+
+CREATE TABLE subscriptions (
+    id bigint NOT NULL,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway_id text NOT NULL,
+    status text NOT NULL,
+    plan text,
+    plan_name text,
+    amount_minor bigint,
+    currency text,
+    "interval" text,
+    customer_ref text,
+    email text,
+    reference text,
+    started_at timestamp with time zone,
+    period_start timestamp with time zone,
+    period_end timestamp with time zone,
+    next_payment_at timestamp with time zone,
+    cancel_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    cancel_reason text,
+    app text,
+    app_from text,
+    user_id text,
+    metadata jsonb,
+    first_fact_at timestamp with time zone NOT NULL,
+    last_fact_at timestamp with time zone NOT NULL,
+    CONSTRAINT subscriptions_pkey PRIMARY KEY (id),
+    CONSTRAINT subscriptions_amount_minor_check CHECK ((amount_minor >= 0)),
+    CONSTRAINT subscriptions_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT subscriptions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'trialing'::text, 'active'::text, 'past_due'::text, 'paused'::text, 'non_renewing'::text, 'expired'::text, 'cancelled'::text])))
+);
+CREATE INDEX subscriptions_customer ON public.subscriptions USING btree (gateway, account, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX subscriptions_newest ON public.subscriptions USING btree (merchant, first_fact_at DESC, id DESC);
+CREATE INDEX subscriptions_ref ON public.subscriptions USING btree (gateway, account, gateway_id);
+CREATE INDEX subscriptions_user ON public.subscriptions USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
+ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON subscriptions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON subscriptions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_subscription_insert AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN (((new.app_from <> 'default'::text) OR (new.user_id IS NOT NULL))) EXECUTE FUNCTION follow_subscription();
+CREATE TRIGGER follow_subscription_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_subscription();
+CREATE TRIGGER subscriptions_audit_delete AFTER DELETE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
+CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
+CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
+GRANT INSERT, SELECT, UPDATE ON TABLE subscriptions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE subscriptions TO gatehouse_api;
+
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     gateway text NOT NULL,
@@ -604,6 +1878,7 @@ CREATE TABLE webhook_events (
     attempts integer NOT NULL DEFAULT 1,
     reference text,
     signed_by text,
+    request_id text,
     CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
     CONSTRAINT webhook_events_event_id_gateway_account_key UNIQUE (event_id, gateway, account),
     CONSTRAINT webhook_events_check CHECK (((status = ANY (ARRAY['applied'::text, 'received'::text])) OR (reason IS NOT NULL))),
@@ -634,3 +1909,12 @@ GRANT INSERT ON TABLE webhook_payloads TO gatehouse_intake;
 GRANT INSERT, SELECT ON TABLE webhook_payloads TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE webhook_payloads_default PARTITION OF webhook_payloads DEFAULT;
+
+CREATE VIEW app_users WITH (security_invoker=true) AS SELECT DISTINCT ON (merchant, app, user_id) merchant, app, user_id, plan, status, amount_minor, currency, said_by, gateway, account, object_id, since, last_fact_at, livemode FROM ( SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'subscription'::text AS said_by, gateway, account, gateway_id AS object_id, COALESCE(started_at, first_fact_at) AS since, last_fact_at, livemode, 1 AS place FROM subscriptions WHERE (user_id IS NOT NULL) UNION ALL SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'payment'::text, gateway, account, (id)::text AS id, COALESCE(completed_at, first_fact_at) AS "coalesce", last_fact_at, livemode, 2 FROM payments WHERE ((user_id IS NOT NULL) AND (plan IS NOT NULL) AND (merged_into IS NULL) AND (status = ANY (ARRAY['completed'::text, 'partially_refunded'::text, 'refunded'::text])))) said ORDER BY merchant, app, user_id, place, livemode DESC, since DESC, object_id DESC;
+GRANT SELECT ON TABLE app_users TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW elevenone_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'elevenone'::text);
+GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
+GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;

@@ -16,6 +16,7 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import Json
 from gatehouse.facts import PaymentStatus
 from gatehouse.intake.record import record, refold
+from gatehouse.intake.tell import told_facts
 from gatehouse.sealing import Keyring
 from tests.intake.stories import ACCOUNT, EPOCH, Said, actual_rows, delivery, expected_rows
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -167,23 +168,15 @@ def test_a_row_that_was_changed_by_hand_is_made_anew_from_its_facts(
 def test_a_refold_waits_for_a_recording_that_is_under_way(
     intake: Database, gatehouse_database: GatehouseDatabase, reader: Database, keyring: Keyring
 ) -> None:
-    created, paid, *_ = STORIES["one value at one moment, then silence"]
-    record(intake, delivery(created, "race-"), keyring)
+    first, second, *_ = STORIES["one value at one moment, then silence"]
+    record(intake, delivery(first, "race-"), keyring)
     payment = reader.query_one("select id from payments")["id"]
     folder, other = gatehouse_database.connect("ops"), gatehouse_database.connect("intake")
     with other.transaction(merchant="default") as transaction:
         transaction.query(
-            "select apply_payment_facts('default', 'stripe', 'default', :facts, 'race-second', 1, null, "
+            "select apply_facts('default', 'stripe', 'default', :facts, 'race-second', 1, null, "
             ":at::timestamptz, now(), false)",
-            facts=Json(
-                [
-                    {
-                        "rank": 0,
-                        "words": {"reference": "x=2", "livemode": False},
-                        "objects": [{"kind": "payment_intent", "id": "race-pi"}],
-                    }
-                ]
-            ),
+            facts=Json(told_facts(ACCOUNT, delivery(second, "race-").event.facts, livemode=False).facts),
             at=EPOCH + timedelta(seconds=2),
         )
         folding = threading.Thread(target=refold, args=(folder, ACCOUNT, [payment]))
@@ -191,6 +184,6 @@ def test_a_refold_waits_for_a_recording_that_is_under_way(
         time.sleep(0.3)
         assert folding.is_alive()
     folding.join()
-    assert actual_rows(reader, "race-") == expected_rows([created, paid], "race-")
+    assert actual_rows(reader, "race-") == expected_rows([first, second], "race-")
     folder.close()
     other.close()

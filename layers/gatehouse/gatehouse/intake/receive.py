@@ -139,7 +139,7 @@ def _take(gateway: Gateway, request: HttpRequest, desk: Desk) -> dict[str, Any]:
     payload = gateway.read_event(request.body)
     event = gateway.translate(payload, account.account)
     log.add(event_id=event.event_id, event_type=event.type)
-    delivery = Delivery(account, event, request.body, request.received_at, signed_by)
+    delivery = Delivery(account, event, request.body, request.received_at, signed_by, request.request_id)
     try:
         recorded = record(desk.database(), delivery, desk.keyring())
     except (ConnectionError, TimeoutError) as away:
@@ -167,7 +167,7 @@ def tell(recorded: Recorded, gateway: str) -> None:
     level(
         f"event {recorded.status}",
         event_row=recorded.event_row,
-        payments=[payment_id for payment_id, _status in recorded.payments],
+        changed=[f"{each.kind} {each.id}" for each in recorded.changed],
         reason=recorded.reason,
     )
 

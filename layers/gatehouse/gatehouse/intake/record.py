@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, Json, Statement, load_statements
-from gatehouse.errors import QueryError, TransactionConflict
-from gatehouse.facts import LADDER, Event, PaymentFact
+from gatehouse.errors import FactRefused, QueryError, TransactionConflict
+from gatehouse.facts import Event, Fact
+from gatehouse.intake.tell import NOTHING_TOLD, ToldFacts, told_facts
 from gatehouse.observability import log
+from gatehouse.scrub import scrub
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("record.sql"))
 
-NAMES_LEAD_TO_SEVERAL_PAYMENTS = "GH001"  # raised by apply_payment_facts: the account must be ours alone to join them
+NAMES_LEAD_TO_SEVERAL_ROWS = "GH001"  # raised by apply_facts: the account must be ours alone to join them
 MOST_ATTEMPTS = 5  # deadlocks and serialisation failures are rare; five in a row would be a defect
 MOST_REASON_CHARACTERS = 500
-
-_WORDS = tuple(name for name in PaymentFact._fields if name != "objects")
-_STEP_OF = {status: step for step, status in enumerate(LADDER, start=1)}
 
 
 class JobRef(NamedTuple):
@@ -30,13 +29,21 @@ class JobRef(NamedTuple):
     topic: str
 
 
+class Changed(NamedTuple):
+    """A row that an event changed, and its status since."""
+
+    kind: str  # payment, refund, subscription, …
+    id: int
+    status: str
+
+
 class Recorded(NamedTuple):
     """What became of an event."""
 
     status: str  # applied, ignored, failed, duplicate
     event_row: int | None = None
     jobs: tuple[JobRef, ...] = ()
-    payments: tuple[tuple[int, str], ...] = ()  # id and status of each payment that changed
+    changed: tuple[Changed, ...] = ()
     reason: str | None = None
     first_received_at: datetime | None = None  # of a duplicate
 
@@ -49,6 +56,7 @@ class Delivery(NamedTuple):
     body: bytes
     received_at: datetime
     signed_by: str | None = None  # fingerprint of the secret that signed it
+    request_id: str | None = None  # what the front door called the request
 
 
 def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded:
@@ -62,6 +70,7 @@ def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded
         type=event.type,
         livemode=account.livemode_of(event.livemode),
         signed_by=delivery.signed_by,
+        request_id=delivery.request_id,
         key_id=key_id,
         sealed=sealed,
     )
@@ -69,67 +78,96 @@ def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded
 
 def reapply(database: Database, delivery: Delivery) -> Recorded:
     """Take up again an event that is kept as failed or ignored; one in any other state is left alone."""
-    return _settle(database, delivery, sql.reopen_event)
+    return _settle(database, delivery, sql.reapply_event)
 
 
 def fetched_facts(
-    account: GatewayAccount, facts: tuple[PaymentFact, ...], *, said_by: str, occurred_at: datetime, job_id: int
+    account: GatewayAccount,
+    facts: tuple[Fact, ...],
+    *,
+    said_by: str,
+    occurred_at: datetime,
+    job_id: int,
+    livemode: bool | None = None,
 ) -> list[Bound]:
-    """Return the statements that apply facts which a job fetched; they belong into the flush that ends the job."""
-    account_lock, name_locks = _locks(account, facts)
+    """Return the statements that apply facts which a job fetched; they belong into the flush that ends the job.
+
+    Facts with several names may show two rows to be one. A job cannot come again for that, so it takes the account
+    alone from the start.
+    """
+    told = told_facts(account, facts, livemode=livemode)
+    joining = len(told.names) > 1
+    account_lock, name_locks = _locks(account, told)
     return [
-        sql.take_recording_locks(merchant=account.merchant, account_lock=account_lock, name_locks=name_locks),
-        sql.apply_payment_facts(
+        sql.take_recording_locks(
+            merchant=account.merchant, account_lock=account_lock, name_locks=name_locks, joining=joining
+        ),
+        sql.apply_facts(
             merchant=account.merchant,
             gateway=account.gateway,
             account=account.account,
-            facts=_told(facts),
+            facts=Json(told.facts),
             said_by=said_by,
             job_id=job_id,
             occurred_at=occurred_at,
+            joining=joining,
         ),
     ]
 
 
 def refold(database: Database, account: GatewayAccount, payment_ids: list[int]) -> list[tuple[int, str]]:
     """Make an account's payments anew from their facts; return those whose row was not what its facts say."""
-    account_lock, _names = _locks(account, ())
-    locks = sql.take_recording_locks(merchant=account.merchant, account_lock=account_lock, name_locks=[])
+    account_lock, _names = _locks(account, NOTHING_TOLD)
+    locks = sql.take_recording_locks(merchant=account.merchant, account_lock=account_lock, name_locks=[], joining=False)
     rows = database.flush([locks, sql.fold_payments(payment_ids=payment_ids)])[-1].rows
     return [(row["payment_id"], row["payment_status"]) for row in rows]
 
 
 def _settle(database: Database, delivery: Delivery, write: Statement, **more: Any) -> Recorded:
     """Flush until the event stands: again after a conflict, joining where names meet, alone where facts are refused."""
-    event = delivery.event
-    not_ours = delivery.account.refuses(livemode=delivery.account.livemode_of(event.livemode))
+    event, account = delivery.event, delivery.account
+    livemode = account.livemode_of(event.livemode)
+    not_ours = account.refuses(livemode=livemode)
     reason = not_ours or event.refused_because or event.ignored_because
     status = "applied" if not reason else "failed" if event.refused_because and not not_ours else "ignored"
+    told = NOTHING_TOLD
+    if status == "applied":
+        try:
+            told = told_facts(account, event.facts, livemode=livemode)
+        except FactRefused as refusal:
+            status, reason = "failed", str(refusal)
     joining = False
     for _attempt in range(MOST_ATTEMPTS):
-        bound = _bound(delivery, write, status, reason, joining=joining, more=more)
+        bound = _bound(delivery, write, told, status, reason, joining=joining, more=more)
         try:
             outcome = database.flush([bound], idempotent=True)[0].rows[0]["outcome"]
             return _recorded(outcome, status, reason)
         except TransactionConflict as conflict:
             log.info("recording again after a conflict", reason=str(conflict))
         except QueryError as refusal:
-            if refusal.sqlstate == NAMES_LEAD_TO_SEVERAL_PAYMENTS and not joining:
+            if refusal.sqlstate == NAMES_LEAD_TO_SEVERAL_ROWS and not joining:
                 joining = True
             elif status == "applied":
                 # The database refuses what the facts say. The event itself is not lost: it is kept alone, with why.
-                status, reason = "failed", f"{refusal.code}: {refusal}"[:MOST_REASON_CHARACTERS]
+                status, reason, told = "failed", f"{refusal.code}: {refusal}"[:MOST_REASON_CHARACTERS], NOTHING_TOLD
             else:
                 raise
     raise TransactionConflict(f"{event.event_id} could not be recorded in {MOST_ATTEMPTS} attempts")
 
 
 def _bound(
-    delivery: Delivery, write: Statement, status: str, reason: str | None, *, joining: bool, more: dict[str, Any]
+    delivery: Delivery,
+    write: Statement,
+    told: ToldFacts,
+    status: str,
+    reason: str | None,
+    *,
+    joining: bool,
+    more: dict[str, Any],
 ) -> Bound:
     account, event = delivery.account, delivery.event
-    facts, needs = (event.facts, event.needs) if status == "applied" else ((), ())
-    account_lock, name_locks = _locks(account, facts, event.event_id)
+    needs = event.needs if status == "applied" else ()
+    account_lock, name_locks = _locks(account, told, event.event_id)
     return write(
         merchant=account.merchant,
         gateway=account.gateway,
@@ -139,8 +177,8 @@ def _bound(
         received_at=delivery.received_at,
         status=status,
         reason=reason,
-        reference=event.reference,
-        facts=_told(facts, livemode=account.livemode_of(event.livemode)),
+        reference=scrub(event.reference),
+        facts=Json(told.facts),
         needs=Json([{"topic": need.topic, "key": need.key, "arguments": need.arguments} for need in needs]),
         account_lock=account_lock,
         name_locks=name_locks,
@@ -159,34 +197,16 @@ def _recorded(outcome: dict[str, Any], status: str, reason: str | None) -> Recor
         status,
         outcome["event_row"],
         tuple(JobRef(job["id"], job["topic"]) for job in outcome["jobs"]),
-        tuple((payment["id"], payment["status"]) for payment in outcome["payments"] or ()),
+        tuple(Changed(each["kind"], each["id"], each["status"]) for each in outcome["changed"]),
         reason,
     )
 
 
-def _locks(account: GatewayAccount, facts: tuple[PaymentFact, ...], *events: str) -> tuple[int, list[int]]:
+def _locks(account: GatewayAccount, told: ToldFacts, *events: str) -> tuple[int, list[int]]:
     """Return the lock of the account and those of the names, sorted so that nobody waits for anybody in a ring."""
     whose = f"{account.gateway}/{account.account}"
-    names = [f"{name.kind}/{name.id}" for fact in facts for name in fact.objects]
-    if len(set(names)) != len(names):
-        raise ValueError("two facts of one event name the same object: translate must make one fact of them")
-    return _lock_key(whose), sorted(
-        {_lock_key(f"{whose}/{name}") for name in (*names, *(f"event/{event}" for event in events))}
-    )
-
-
-def _told(facts: tuple[PaymentFact, ...], **said_by_event: Any) -> Json:
-    """Return facts as apply_payment_facts reads them: the step of the ladder, the words said, the names."""
-    return Json(
-        [
-            {
-                "rank": _STEP_OF[fact.status] if fact.status else 0,
-                "words": {word: value for word in _WORDS if (value := getattr(fact, word)) is not None} | said_by_event,
-                "objects": [{"kind": name.kind, "id": name.id} for name in fact.objects],
-            }
-            for fact in facts
-        ]
-    )
+    names = (*told.names, *(f"event/{event}" for event in events))
+    return _lock_key(whose), sorted({_lock_key(f"{whose}/{name}") for name in names})
 
 
 def _lock_key(name: str) -> int:

@@ -57,7 +57,8 @@ def _record(waiting: Waiting, desk: Desk) -> None:
         account, signed_by = verified_account(gateway, waiting.request, directory, waiting.request.received_at)
     event = gateway.translate(gateway.read_event(waiting.request.body), account.account)
     log.add(event_id=event.event_id, event_type=event.type)
-    delivery = Delivery(account, event, waiting.request.body, waiting.request.received_at, signed_by)
+    request = waiting.request
+    delivery = Delivery(account, event, request.body, request.received_at, signed_by, request.request_id)
     recorded = recording.record(desk.database(), delivery, desk.keyring())
     metrics.count("EventsReplayed", gateway=waiting.gateway)
     tell(recorded, waiting.gateway)

@@ -55,7 +55,8 @@ select x.indisvalid as is_valid, format('%I.%I', n.nspname, i.relname) as full_n
 from pg_catalog.pg_index x
 join pg_catalog.pg_class i on i.oid = x.indexrelid
 join pg_catalog.pg_namespace n on n.oid = i.relnamespace
-where x.indrelid = to_regclass(:table_name::text) and i.oid = to_regclass(format('%I.%s', n.nspname, :index_name::text));
+-- By its name, not by to_regclass: an owner that is no superuser may not even ask about the schemas of others.
+where x.indrelid = to_regclass(:table_name::text) and i.relname = (parse_ident(:index_name::text))[1];
 
 -- name: invalid_indexes
 -- Lists the indexes that a failed CREATE INDEX CONCURRENTLY left: they cost every write and help no read.

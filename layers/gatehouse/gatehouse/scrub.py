@@ -1,0 +1,8 @@
+"""temporary"""
+
+from typing import Any
+
+
+def scrub(value: Any) -> Any:
+    """Return it."""
+    return value
