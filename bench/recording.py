@@ -98,7 +98,7 @@ class _Listener:
 
     def flush(self, bounds: Sequence[Bound], **_options: object) -> list[Result]:
         self.bounds = bounds
-        return [Result([{"outcome": {"event_row": 1, "jobs": [], "payments": []}}], 1, "SELECT 1")]
+        return [Result([{"outcome": {"event_row": 1, "jobs": [], "changed": []}}], 1, "SELECT 1")]
 
 
 def floor_of(kind: str) -> tuple[str, dict[str, str]]:

@@ -11,7 +11,7 @@ Query = Callable[[str], list[list[Any]]]
 
 # Ids are by arrival, and so is a time that no gateway has given.
 NOT_COMPARED = {"id", "account", "payment_id", "subscription_id", "webhook_event_id", "created_at", "merged_into"}
-TIMES_OF_FACTS = ("first_fact_at", "last_fact_at")
+TIMES_OF_FACTS = ("first_fact_at", "last_fact_at", "completed_at")
 
 SUBJECTS = {
     "refunds": "refund",
@@ -78,6 +78,8 @@ def _read(query: Query, statement: str) -> list[dict[str, Any]]:
     for (row,) in query(statement):
         said = json.loads(row) if isinstance(row, str) else dict(row)
         if not said.pop("timed", True):
-            said = {name: value for name, value in said.items() if name not in TIMES_OF_FACTS and name != "completed_at"}
+            said = {
+                name: value for name, value in said.items() if name not in TIMES_OF_FACTS and name != "completed_at"
+            }
         rows.append({name: value for name, value in said.items() if name not in NOT_COMPARED and value is not None})
     return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
