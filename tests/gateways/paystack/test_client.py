@@ -1,6 +1,8 @@
 """Paystack's API as the jobs see it: questions, answers, refusals, silence."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -399,3 +401,9 @@ class TestAccount:
     def test_a_key_of_the_other_mode_would_ask_about_other_money(self, key: str, mode: str) -> None:
         with pytest.raises(SettingError, match=f"the account is for {mode}"):
             client_of({"signing_secrets": [key]}, URL, mode)
+
+
+def test_httpx_is_paid_for_by_those_who_ask_only() -> None:
+    program = "import sys, gatehouse.gateways.paystack.client; print({'httpx', 'certifi'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
