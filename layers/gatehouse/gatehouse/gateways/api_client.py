@@ -37,7 +37,8 @@ class Answer(NamedTuple):
 class ApiClient:
     """One account's access to one gateway's API.
 
-    `words` tells a refusal in the gateway's codes: its sentences may quote keys or people.
+    `words` tells a refusal in the gateway's codes: its sentences may quote keys or people. `is_missing` knows a refusal
+    that means a missing object, where a gateway answers such a question with another status than 404.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ApiClient:
         http: "httpx.Client",
         *,
         words: Callable[["httpx.Response", Mapping[str, Any]], str],
+        is_missing: Callable[["httpx.Response", Mapping[str, Any]], bool] | None = None,
         per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -53,6 +55,7 @@ class ApiClient:
         self._gateway = gateway
         self._http = http
         self._words = words
+        self._is_missing = is_missing or (lambda _response, _said: False)
         self._rate = Rate(per_second, clock)
         self._sleep = sleep
 
@@ -118,7 +121,7 @@ class ApiClient:
     def _refusal(self, question: str, response: "httpx.Response", said: Mapping[str, Any]) -> GatewayError:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
-        if status == 404:
+        if status == 404 or self._is_missing(response, said):
             return GatewayObjectMissing(message, retry_helps=False)
         if status in (401, 403):
             return GatewayKeyRefused(message, retry_helps=False)
