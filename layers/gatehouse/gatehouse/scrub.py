@@ -1,8 +1,0 @@
-"""temporary"""
-
-from typing import Any
-
-
-def scrub(value: Any) -> Any:
-    """Return it."""
-    return value
