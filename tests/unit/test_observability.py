@@ -172,6 +172,8 @@ class TestMasking:
             "key whsec_planted was wrong",
             "sk_live_planted",
             "rk_test_planted99",
+            "AUTH_planted99",
+            "pi_1_secret_planted99",
             "postgresql://gatehouse_intake:planted@db.example:5432/gatehouse",
         ],
     )
@@ -179,6 +181,11 @@ class TestMasking:
         log.info(text, reason=text)
         log.error("x", error=ValueError(text))
         assert not any("planted" in line for line in lines)
+
+    def test_a_card_number_is_not_shown(self, log: Log, lines: Lines) -> None:
+        log.info("card 4111 1111 1111 1111", reason=["4111111111111111"])
+        said = lines.last()
+        assert (said["message"], said["reason"]) == ("card ****1111", ["****1111"])
 
 
 class TestMetrics:

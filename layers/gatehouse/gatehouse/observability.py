@@ -23,10 +23,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gatehouse.errors import GatehouseError
+from gatehouse.scrub import MASK, scrub_text
 from gatehouse.settings import settings
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
-MASK = "***"
 MOST_CHARACTERS = 4000  # of one logged text; a stranger's payload may hold a text of any size
 MOST_DEPTH = 6
 MOST_VALUES = 100  # of one metric in one line; CloudWatch drops a line with more
@@ -35,8 +35,8 @@ MOST_VALUES = 100  # of one metric in one line; CloudWatch drops a line with mor
 SECRET_WORDS = re.compile(
     r"secret|signature|authori[sz]ation|password|passphrase|credential|token|cookie|api_?key|body|payload", re.I
 )
-# What is secret wherever it stands: Stripe's keys and signing secrets, and the password inside a database address.
-SECRET_TEXTS = re.compile(r"\b(?:whsec|[sr]k_(?:live|test))_\w+|(?<=:)[^/:@\s]+(?=@)")
+# What is secret wherever it stands is known to `scrub`; in logs, so is the password inside a database address.
+ADDRESS_PASSWORD = re.compile(r"(?<=:)[^/:@\s]+(?=@)")
 
 
 class Log:
@@ -231,7 +231,7 @@ def _shown(value: object) -> str:
         text = value if isinstance(value, str) else str(value)
     except Exception as reason:  # noqa: BLE001 - a field whose __str__ fails must not fail the work that logs it
         return f"<{type(value).__name__}, not shown: {type(reason).__name__}>"
-    text = SECRET_TEXTS.sub(MASK, text)
+    text = ADDRESS_PASSWORD.sub(MASK, scrub_text(text))
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}… ({len(text)} characters)"
 
 

@@ -7,13 +7,28 @@ from hashlib import sha256
 import pytest
 
 from gatehouse.errors import RequestRefused
-from gatehouse.facts import LADDER, Event, ObjectName, PaymentFact, PaymentStatus
-from gatehouse.gateways.mx_merchant import HANDLED, read_event, translate
+from gatehouse.facts import (
+    LADDER,
+    CustomerFact,
+    DisputeFact,
+    DisputeStatus,
+    Event,
+    ObjectName,
+    PaymentFact,
+    PaymentStatus,
+    PayoutFact,
+    PayoutStatus,
+    RefundFact,
+    RefundStatus,
+)
+from gatehouse.gateways.mx_merchant import ASKABLE, HANDLED, read_event, translate
 from gatehouse.gateways.mx_merchant.translate import date_in_utc
 from tests.support.gateway_samples import as_json, expected, ignored_samples, samples
 
 SAMPLES = samples("mx_merchant")
 IGNORED = ignored_samples("mx_merchant")
+PAYMENTS = ["PaymentSuccess", "PaymentSuccess__2026", "PaymentSuccess__custom_fields", "PaymentFail"]
+REFUNDS = ["RefundCreated", "RefundCreated__2026", "PaymentSuccess__of_a_return", "PaymentFail__of_a_return"]
 EXPECTED = expected("mx_merchant")
 
 pytestmark = pytest.mark.req("G5", "G7")
@@ -30,7 +45,17 @@ def told(sample: str, **changes: object) -> Event:
 
 
 def fact(event: Event) -> PaymentFact:
-    (only,) = event.facts
+    (only,) = [each for each in event.facts if isinstance(each, PaymentFact)]
+    return only
+
+
+def refund(event: Event) -> RefundFact:
+    (only,) = [each for each in event.facts if isinstance(each, RefundFact)]
+    return only
+
+
+def dispute(event: Event) -> DisputeFact:
+    (only,) = [each for each in event.facts if isinstance(each, DisputeFact)]
     return only
 
 
@@ -79,7 +104,7 @@ class TestIdentity:
 
 
 class TestHint:
-    @pytest.mark.parametrize("sample", sorted(SAMPLES))
+    @pytest.mark.parametrize("sample", PAYMENTS)
     @pytest.mark.parametrize("code", ["0", 0, "61", None, ...])
     def test_no_event_completes_or_fails_a_payment(self, sample: str, code: object) -> None:
         hint = fact(told(sample, responseCode=code))
@@ -95,6 +120,15 @@ class TestHint:
     def test_a_success_says_no_failure(self) -> None:
         said = fact(told("PaymentSuccess"))
         assert (said.failure_code, said.failure_message) == (None, None)
+
+    @pytest.mark.parametrize("sample", REFUNDS)
+    @pytest.mark.parametrize("code", ["0", 0, "61", None, ...])
+    def test_no_event_ends_a_refund(self, sample: str, code: object) -> None:
+        assert refund(told(sample, responseCode=code)).status is RefundStatus.PENDING
+
+    def test_there_is_nobody_to_ask_yet(self) -> None:
+        assert frozenset() == ASKABLE
+        assert {event_of(path.read_bytes()).needs for path in SAMPLES.values()} == {()}
 
     @pytest.mark.req("G15")
     def test_the_account_alone_knows_whether_money_is_real(self) -> None:
@@ -131,17 +165,152 @@ class TestPayment:
         said = fact(told("PaymentSuccess", totalAmount=amount))
         assert (said.amount_minor, said.currency) == (minor, None if minor is None else "USD")
 
-    def test_money_that_goes_back_is_no_payment(self) -> None:
-        event = told("PaymentSuccess", transactionTypeName="Return", totalAmount="-10.00")
-        assert (event.facts, event.ignored_because) == ((), "not a payment event: PaymentSuccess of a Return")
+    @pytest.mark.parametrize(
+        ("said", "ref"), [("10270193", "10270193"), (10270193, "10270193"), (None, None), ({}, None)]
+    )
+    def test_names_the_invoice_that_it_pays(self, said: object, ref: str | None) -> None:
+        assert fact(told("PaymentSuccess", invoiceId=said)).invoice_ref == ref
 
     @pytest.mark.parametrize(("said", "method"), [("Card", "card"), ("ACH", "ach"), (None, None), (7, None)])
     def test_method(self, said: object, method: str | None) -> None:
         assert fact(told("PaymentSuccess", paymentType=said)).method == method
 
-    @pytest.mark.parametrize(("said", "kept"), [(None, None), ([], None), ({"app": "nexai"}, {"app": "nexai"})])
-    def test_the_merchants_own_fields(self, said: object, kept: object) -> None:
-        assert fact(told("PaymentSuccess", customFields=said)).metadata == kept
+    @pytest.mark.parametrize(
+        ("said", "kept"),
+        [
+            (None, {}),
+            ([], {}),
+            ({"room": 7, "why": None, "list": [1]}, {"room": "7"}),
+            ('{"room": "7"}', {"room": "7"}),
+            ({"source": "theirs"}, {}),  # where MX Merchant says it, its own word is the one that memberships go by
+        ],
+    )
+    def test_the_merchants_own_fields_and_where_it_was_made(self, said: object, kept: dict[str, str]) -> None:
+        assert fact(told("PaymentSuccess", customFields=said)).metadata == kept | {"source": "QuickPay"}
+
+    @pytest.mark.parametrize("source", [None, ..., {}, []])
+    def test_with_nothing_said_there_is_no_metadata(self, source: object) -> None:
+        assert fact(told("PaymentSuccess", source=source)).metadata is None
+        kept = fact(told("PaymentSuccess", source=source, customFields={"source": "theirs"})).metadata
+        assert kept == {"source": "theirs"}
+
+    @pytest.mark.req("R1")
+    def test_the_merchants_own_fields_say_the_app_its_user_and_the_plan(self) -> None:
+        said = fact(told("PaymentSuccess__custom_fields"))
+        assert (said.app, said.user_id, said.plan) == ("nexai", "42", "gold")
+
+
+class TestCustomer:
+    def test_is_a_number_and_a_name(self) -> None:
+        event = told("PaymentSuccess__custom_fields")
+        assert event.facts[1] == CustomerFact(
+            (ObjectName("customer", "EXAMPLE000001"),), name="Example Customer", app="nexai", user_id="42"
+        )
+        assert fact(event).customer_ref == "EXAMPLE000001"
+
+    @pytest.mark.parametrize("changes", [{"customer": None}, {"customer": " "}, {"customer": {}}])
+    def test_without_a_name_is_only_pointed_at(self, changes: dict[str, object]) -> None:
+        event = told("PaymentSuccess__2026", **changes)
+        assert (len(event.facts), fact(event).customer_ref) == (1, "EXAMPLE000001")
+
+    @pytest.mark.parametrize("number", [None, ..., "", [], True])
+    def test_without_a_number_is_nobody(self, number: object) -> None:
+        assert len(told("PaymentSuccess__2026", customerNumber=number).facts) == 1
+
+
+@pytest.mark.req("P6")
+class TestRefund:
+    @pytest.mark.parametrize("sample", REFUNDS)
+    def test_names_itself_and_not_its_payment(self, sample: str) -> None:
+        said = refund(told(sample, id="22343393", originalId="22343388"))
+        assert (said.objects, said.payment) == ((ObjectName("refund", "22343393"),), ())
+
+    def test_is_the_same_whichever_event_tells_of_it(self) -> None:
+        assert refund(told("PaymentSuccess__of_a_return")) == refund(told("RefundCreated"))
+
+    @pytest.mark.parametrize(
+        ("amount", "minor"),
+        [
+            ("-10.00", 1000),
+            ("10.00", 1000),
+            (-39.6, 3960),
+            (39, 3900),
+            (-39, 3900),
+            ("--10", None),
+            ("-", None),
+            (None, None),
+            (False, None),
+            ([], None),
+        ],
+    )
+    def test_amounts_have_no_sign(self, amount: object, minor: int | None) -> None:
+        said = refund(told("RefundCreated", totalAmount=amount))
+        assert (said.amount_minor, said.currency) == (minor, None if minor is None else "USD")
+
+    def test_that_did_not_go_through_says_why_and_is_not_failed_by_that(self) -> None:
+        said = refund(told("PaymentFail__of_a_return"))
+        assert (said.status, said.failure_code, said.failure_message) == (RefundStatus.PENDING, "05", "Do not honor")
+
+    @pytest.mark.parametrize("said", [None, "", [], True, ...])
+    def test_without_an_id_it_is_refused_and_kept(self, said: object) -> None:
+        event = told("RefundCreated", id=said)
+        assert (event.facts, event.refused_because) == ((), "the object has no id")
+
+
+class TestDispute:
+    @pytest.mark.parametrize(
+        ("word", "status", "outcome"),
+        [
+            (..., DisputeStatus.NEEDS_RESPONSE, None),
+            (None, DisputeStatus.NEEDS_RESPONSE, None),
+            ("Open", DisputeStatus.NEEDS_RESPONSE, None),
+            ("Wholly New", DisputeStatus.NEEDS_RESPONSE, None),
+            (7, DisputeStatus.NEEDS_RESPONSE, None),
+            ("Under Review", DisputeStatus.UNDER_REVIEW, None),
+            ("WON ", DisputeStatus.WON, "WON"),
+            ("Lost", DisputeStatus.LOST, "Lost"),
+            ("Closed", DisputeStatus.CLOSED, "Closed"),
+        ],
+    )
+    def test_stands_where_its_word_says_or_needs_a_look(
+        self, word: object, status: DisputeStatus, outcome: str | None
+    ) -> None:
+        said = dispute(told("Chargeback", status=word))
+        assert (said.status, said.outcome, said.is_withdrawn) == (status, outcome, None)
+
+    @pytest.mark.parametrize(
+        ("amounts", "minor"),
+        [
+            ({}, 453960),
+            ({"totalAmount": "-4539.60"}, 453960),
+            ({"totalAmount": ..., "amount": 12}, 1200),
+            ({"totalAmount": ...}, None),
+        ],
+    )
+    def test_amount(self, amounts: dict[str, object], minor: int | None) -> None:
+        assert dispute(told("Chargeback", **amounts)).amount_minor == minor
+
+    def test_each_turn_of_it_is_an_event_of_the_same_dispute(self) -> None:
+        first, second = told("Chargeback"), told("Chargeback__won")
+        assert first.event_id != second.event_id
+        assert dispute(first).objects == dispute(second).objects == (ObjectName("dispute", "900112"),)
+
+
+@pytest.mark.req("G16")
+class TestDeposit:
+    def test_is_a_payout_that_nobody_has_confirmed(self) -> None:
+        (said,) = told("Deposit").facts
+        assert said == PayoutFact(
+            (ObjectName("payout", "700431"),),
+            kind="payout",
+            status=PayoutStatus.PENDING,
+            amount_minor=450000,
+            currency="USD",
+        )
+
+    @pytest.mark.parametrize("amount", [None, ..., "-12.00", "much", {}])
+    def test_without_an_amount_that_comes_in_is_ignored(self, amount: object) -> None:
+        assert told("Deposit", totalAmount=amount).ignored_because == "it names no id or no amount: Deposit"
 
 
 class TestDates:
@@ -189,17 +358,21 @@ class TestDates:
 
 
 class TestIgnored:
-    @pytest.mark.parametrize(
-        ("event_type", "reason"),
-        [
-            ("RefundCreated", "not a payment event: RefundCreated"),
-            ("Chargeback", "not a payment event: Chargeback"),
-            ("Deposit", "not a payment event: Deposit"),
-            ("ExpiredCard", "event type not handled: ExpiredCard"),
-            ("invoice.paid", "event type not handled: invoice.paid"),
-        ],
-    )
-    def test_by_name(self, event_type: str, reason: str) -> None:
+    @pytest.mark.parametrize("event_type", ["ExpiredCard", "BatchClosed", "invoice.paid"])
+    def test_by_name(self, event_type: str) -> None:
         event = told("RefundCreated", eventType=event_type)
-        assert (event.facts, event.needs, event.ignored_because) == ((), (), reason)
+        assert (event.facts, event.needs) == ((), ())
+        assert event.ignored_because == f"event type not handled: {event_type}"
         assert event.reference == "22343393"
+
+    @pytest.mark.parametrize("sample", sorted(IGNORED))
+    def test_each_sample_is_kept_with_the_reason(self, sample: str) -> None:
+        event = event_of(IGNORED[sample].read_bytes())
+        assert (event.facts, event.needs, event.refused_because) == ((), (), None)
+        assert str(event.ignored_because).endswith(f": {event.type}")
+
+    @pytest.mark.parametrize("event_type", ["Chargeback", "Deposit"])
+    @pytest.mark.parametrize("said", [None, "", [], True, ...])
+    def test_without_an_id(self, event_type: str, said: object) -> None:
+        event = told(event_type, id=said)
+        assert (event.facts, event.ignored_because) == ((), f"it names no id or no amount: {event_type}")

@@ -6,11 +6,25 @@ from hashlib import sha256
 
 import pytest
 
-from gatehouse.facts import LADDER, Event, ObjectName, PaymentFact, PaymentStatus
-from gatehouse.gateways.sayswitch import HANDLED, read_event, translate
+from gatehouse.facts import (
+    LADDER,
+    CustomerFact,
+    Event,
+    ObjectName,
+    PaymentFact,
+    PaymentStatus,
+    PayoutFact,
+    PayoutStatus,
+    RefundFact,
+    RefundStatus,
+)
+from gatehouse.gateways.sayswitch import ASKABLE, HANDLED, read_event, translate
 from tests.support.gateway_samples import as_json, expected, ignored_samples, samples
 
 SAMPLES = samples("sayswitch")
+PAYMENTS = [name for name in SAMPLES if name.startswith(("payment.", "transaction."))]
+REFUNDS = [name for name in SAMPLES if name.startswith("refund.")]
+PAYOUTS = [name for name in SAMPLES if name.startswith(("payout.", "transfer."))]
 IGNORED = ignored_samples("sayswitch")
 EXPECTED = expected("sayswitch")
 
@@ -34,7 +48,24 @@ def told(sample: str, **changes: object) -> Event:
 
 
 def fact(event: Event) -> PaymentFact:
+    (only,) = [each for each in event.facts if isinstance(each, PaymentFact)]
+    return only
+
+
+def refund(event: Event) -> RefundFact:
     (only,) = event.facts
+    assert isinstance(only, RefundFact)
+    return only
+
+
+def payout(event: Event) -> PayoutFact:
+    (only,) = event.facts
+    assert isinstance(only, PayoutFact)
+    return only
+
+
+def customer(event: Event) -> CustomerFact:
+    (only,) = [each for each in event.facts if isinstance(each, CustomerFact)]
     return only
 
 
@@ -59,19 +90,43 @@ class TestSamples:
         assert len({event_of(path.read_bytes()).event_id for path in paths}) == len(paths)
 
 
+SAID = pytest.mark.parametrize("said", ["success", "failed", "reversed", "completed", "wholly_new", None, ...])
+
+
 class TestHint:
-    @pytest.mark.parametrize("sample", sorted(SAMPLES))
-    @pytest.mark.parametrize("said", ["success", "failed", "reversed", "completed", "wholly_new", None, ...])
+    @pytest.mark.parametrize("sample", PAYMENTS)
+    @SAID
     def test_no_event_completes_or_fails_a_payment(self, sample: str, said: object) -> None:
         hint = fact(told(sample, status=said))
         assert hint.status is not None
         assert LADDER.index(hint.status) <= LADDER.index(PaymentStatus.PROCESSING)
         assert (hint.received_minor, hint.completed_at) == (None, None)
 
+    @pytest.mark.parametrize("sample", REFUNDS)
+    @SAID
+    def test_no_event_ends_a_refund(self, sample: str, said: object) -> None:
+        assert refund(told(sample, status=said)).status is RefundStatus.PENDING
+
+    @pytest.mark.req("G16")
+    @pytest.mark.parametrize("sample", PAYOUTS)
+    @SAID
+    def test_no_event_settles_or_fails_a_payout(self, sample: str, said: object) -> None:
+        hint = payout(told(sample, status=said))
+        assert (hint.kind, hint.status, hint.settled_at) == ("payout", PayoutStatus.PENDING, None)
+
     def test_a_failure_that_is_not_proved_says_why(self) -> None:
         assert fact(told("payment.failed")).failure_message == "Insufficient funds"
         assert fact(told("transaction.failed")).failure_message == "Declined"
         assert fact(told("transaction.successful", message="Approved")).failure_message is None
+        assert refund(told("refund.failed")).failure_message == "The bank refused the refund"
+        assert refund(told("refund.successful", message="Approved")).failure_message is None
+        assert payout(told("payout.reversed")).failure_message == "Beneficiary bank not available"
+        assert payout(told("payout.failed", gateway_response="No such account")).failure_message == "No such account"
+        assert payout(told("payout.successful", message="Approved")).failure_message is None
+
+    def test_there_is_nobody_to_ask_yet(self) -> None:
+        assert frozenset() == ASKABLE
+        assert {event_of(path.read_bytes()).needs for path in SAMPLES.values()} == {()}
 
 
 class TestEnvelope:
@@ -85,7 +140,7 @@ class TestEnvelope:
 
     def test_by_both(self) -> None:
         both = {"type": "payment.success", "notify": "payout", "notifyType": "failed"}
-        assert enveloped(**both, data={"reference": "r"}).ignored_because == "not a payment event: payout.failed"
+        assert payout(enveloped(**both, data={"reference": "r"})).objects == (ObjectName("payout", "r"),)
 
     @pytest.mark.parametrize(
         "unknown", [{"notify": "transaction"}, {"notify": "transaction", "notifyType": ["successful"]}]
@@ -99,8 +154,9 @@ class TestEnvelope:
         assert (event.type, event.ignored_because) == ("unnamed", "the event has no name: no type, and no notify")
 
     @pytest.mark.parametrize("data", [..., None, [], "r", {}, {"reference": None, "id": ""}])
-    def test_a_payment_without_a_name_is_refused_and_kept(self, data: object) -> None:
-        event = enveloped(type="payment.success", **({} if data is ... else {"data": data}))
+    @pytest.mark.parametrize("event_type", ["payment.success", "refund.processed", "payout.failed"])
+    def test_an_object_without_a_name_is_refused_and_kept(self, event_type: str, data: object) -> None:
+        event = enveloped(type=event_type, **({} if data is ... else {"data": data}))
         assert (event.facts, event.refused_because) == ((), "the object has no id")
 
 
@@ -171,13 +227,124 @@ def test_mode_is_the_domain(domain: object, livemode: bool | None) -> None:
     assert told("payment.success", domain=domain).livemode is livemode
 
 
-@pytest.mark.parametrize(("said", "kept"), [("{}", None), ("MID: 1", None), ('{"app":"nexai"}', {"app": "nexai"})])
-def test_metadata_is_json_in_a_text(said: str, kept: object) -> None:
-    assert fact(told("payment.success", metadata=said)).metadata == kept
+class TestMetadata:
+    @pytest.mark.parametrize(("said", "kept"), [("{}", None), ("MID: 1", None), ('{"app":"nexai"}', {"app": "nexai"})])
+    def test_is_json_in_a_text(self, said: str, kept: object) -> None:
+        assert fact(told("payment.success", metadata=said)).metadata == kept
+
+    @pytest.mark.req("R1")
+    def test_says_the_app_its_user_and_the_plan(self) -> None:
+        said = fact(told("payment.success", metadata='{"app":" NexAI ","user_id":7,"plan":"gold"}', plan="PLN_1"))
+        assert (said.app, said.user_id, said.plan) == ("nexai", "7", "gold")
+
+    @pytest.mark.parametrize(("plan", "kept"), [("PLN_1", "PLN_1"), (7, "7"), (None, None), ({}, None)])
+    def test_without_a_plan_leaves_the_gateways(self, plan: object, kept: str | None) -> None:
+        assert fact(told("payment.success", plan=plan)).plan == kept
 
 
-@pytest.mark.parametrize("sample", sorted(IGNORED))
-def test_all_others_are_kept_with_the_reason(sample: str) -> None:
+class TestCustomer:
+    def test_is_who_the_code_names(self) -> None:
+        said = customer(told("transaction.successful"))
+        assert said.objects == (ObjectName("customer", "CUS_example00000"),)
+        assert (said.email, said.name, said.phone) == ("customer@example.com", "Example Customer", "08000000000")
+        payment = fact(told("transaction.successful"))
+        assert (payment.customer_ref, payment.email) == ("CUS_example00000", "customer@example.com")
+
+    def test_stands_in_the_data_or_beside_it(self) -> None:
+        person = {"customer_code": "CUS_1", "email": "a@example.com"}
+        beside = enveloped(type="payment.success", data={"reference": "r"}, customer=person)
+        assert customer(beside).objects == (ObjectName("customer", "CUS_1"),)
+        assert fact(beside).customer_ref == "CUS_1"
+
+    @pytest.mark.parametrize(
+        ("names", "name"),
+        [
+            (("Ada", "Obi"), "Ada Obi"),
+            (("Ada", None), "Ada"),
+            (("", " Obi "), "Obi"),
+            ((7, []), None),
+            (("", ""), None),
+        ],
+    )
+    def test_has_the_names_that_are_texts(self, names: tuple[object, object], name: str | None) -> None:
+        person = {"customer_code": "CUS_1", "email": "a@example.com", "first_name": names[0], "last_name": names[1]}
+        assert customer(told("payment.success", customer=person)).name == name
+
+    @pytest.mark.parametrize(
+        "person",
+        [None, [], {}, {"email": "a@example.com"}, {"customer_code": "CUS_1"}, {"customer_code": 7, "email": "a@b.c"}],
+    )
+    def test_of_whom_only_half_is_said_is_no_fact(self, person: object) -> None:
+        assert [type(each) for each in told("payment.success", customer=person).facts] == [PaymentFact]
+
+    @pytest.mark.req("R7")
+    def test_is_the_apps_user_by_its_own_metadata_before_the_payments(self) -> None:
+        person = {"customer_code": "CUS_1", "email": "a@example.com", "metadata": '{"user_id":"7","tier":"b"}'}
+        said = customer(told("payment.success", customer=person))
+        assert (said.app, said.user_id, said.metadata) == ("nexai", "7", {"user_id": "7", "tier": "b"})
+
+
+@pytest.mark.req("P6")
+class TestRefund:
+    def test_names_itself_and_its_payment(self) -> None:
+        said = refund(told("refund.successful"))
+        assert said.objects == (ObjectName("refund", "BR1904MY6VHZOSSSP338"), ObjectName("refund_id", "41169"))
+        assert said.payment == (ObjectName("reference", "Zotapay_6775575344"),)
+        assert (said.amount_minor, said.currency) == (50000, "GHS")
+        assert said.reason == "refund for transaction Zotapay_6775575344"
+
+    def test_as_the_api_writes_it(self) -> None:
+        said = refund(told("refund.processed"))
+        assert said.objects == (ObjectName("refund", "RF_qquhr0w88zxo7n7"), ObjectName("refund_id", "12"))
+        assert said.payment == (ObjectName("transaction", "2527"),)
+        assert said.refunded_at == datetime(2025, 5, 26, 22, 25, 25, tzinfo=UTC)
+
+    def test_that_calls_its_own_reference_the_reference_is_not_its_own_payment(self) -> None:
+        said = refund(enveloped(type="refund.processed", data={"refund_id": 12, "reference": "RF_1"}))
+        assert said.objects == (ObjectName("refund", "RF_1"), ObjectName("refund_id", "12"))
+        assert said.payment == ()
+
+    def test_that_only_names_its_payment_is_refused_and_kept(self) -> None:
+        event = enveloped(type="refund.processed", data={"reference": "SSW_1"})
+        assert (event.facts, event.refused_because, event.reference) == ((), "the object has no id", "SSW_1")
+
+    def test_a_time_without_a_zone_says_nothing(self) -> None:
+        assert refund(told("refund.successful")).refunded_at is None
+        assert told("refund.successful").occurred_at is None
+
+
+@pytest.mark.req("G16")
+class TestPayout:
+    def test_is_named_by_its_reference_and_its_number(self) -> None:
+        said = payout(told("payout.successful"))
+        assert [*said.objects] == [
+            ObjectName("payout", "a02f886f-ea04-4eba-a286-79e7d8012306"),
+            ObjectName("payout_id", "95596"),
+        ]
+        assert (said.amount_minor, said.fee_minor, said.currency) == (1000, 100, "GHS")
+
+    @pytest.mark.req("G12")
+    @pytest.mark.parametrize("sample", PAYOUTS)
+    def test_no_account_of_anybody_is_kept(self, sample: str) -> None:
+        said = repr(told(sample, account_number="233200000000", account_name="EXAMPLE BENEFICIARY"))
+        assert "233200000000" not in said
+        assert "EXAMPLE BENEFICIARY" not in said
+
+    def test_of_a_batch_says_which(self) -> None:
+        assert payout(told("payout.reversed")).batch_ref == "4d18123078162"
+
+
+@pytest.mark.parametrize(
+    ("sample", "reason"),
+    [
+        ("unnamed", "the event has no name: no type, and no notify"),
+        ("settlement.successful", "event type not handled: settlement.successful"),
+    ],
+)
+def test_all_others_are_kept_with_the_reason(sample: str, reason: str) -> None:
     event = event_of(IGNORED[sample].read_bytes())
-    assert (event.facts, event.needs, event.refused_because) == ((), (), None)
-    assert event.ignored_because == f"not a payment event: {sample}"
+    assert (event.facts, event.needs, event.refused_because, event.ignored_because) == ((), (), None, reason)
+
+
+def test_each_sample_that_stays_ignored_was_tried() -> None:
+    assert set(IGNORED) == {"unnamed", "settlement.successful"}

@@ -1,10 +1,10 @@
 """MX Merchant: https://developer.mxmerchant.com/docs/notifications-1."""
 
 from gatehouse.gateways import Credential
-from gatehouse.gateways.mx_merchant.translate import HANDLED, NAME, read_event, translate
+from gatehouse.gateways.mx_merchant.translate import ASKABLE, HANDLED, NAME, read_event, translate
 from gatehouse.gateways.mx_merchant.verify import verify
 
-__all__ = ["CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
+__all__ = ["ASKABLE", "CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
 
 CREDENTIALS = (
     Credential(
