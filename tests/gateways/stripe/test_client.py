@@ -268,6 +268,12 @@ class TestFetch:
         assert payment.status is PaymentStatus.PENDING
         assert len(stripe.asked) == 1
 
+    def test_a_payment_intent_whose_last_try_failed(self) -> None:
+        said = sample("payment_intent.payment_failed", latest_charge=None)
+        (payment,) = Stripe(said).fetch("payment_intent", said["id"]).facts
+        assert isinstance(payment, PaymentFact)
+        assert (payment.status, payment.failure_code) == (PaymentStatus.FAILED, "authentication_required")
+
     def test_an_invoice_with_the_payments_that_no_event_names(self) -> None:
         said = sample("invoice.payment_succeeded__with_payments")
         stripe = Stripe(said)

@@ -124,7 +124,8 @@ def checkout_session_facts(said: Said) -> tuple[Fact, ...]:
 def _intent_fact(said: Said) -> PaymentFact:
     intent = said.object
     status = INTENT_STATUSES.get(text(intent.get("status")) or "", INTENT_STEPS.get(said.type))
-    if said.type == "payment_intent.payment_failed" and status is PaymentStatus.PENDING:
+    has_failed = said.type == "payment_intent.payment_failed" or (not said.type and intent.get("last_payment_error"))
+    if has_failed and status is PaymentStatus.PENDING:
         status = PaymentStatus.FAILED  # the intent itself is back at requires_payment_method, open for another try
     completed = status is PaymentStatus.COMPLETED
     failure = mapping(intent.get("last_payment_error")) if status is PaymentStatus.FAILED else {}
