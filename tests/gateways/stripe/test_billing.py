@@ -278,6 +278,12 @@ class TestInvoiceAmounts:
         assert (said.total_minor, said.paid_minor, said.due_minor) == (None, None, None)
         assert said.status is InvoiceStatus.PAID
 
+    @pytest.mark.parametrize(
+        ("said", "attempts"), [(0, 0), (4, 4), (-1, None), (2**31, None), ("4", None), (True, None)]
+    )
+    def test_attempts(self, said: object, attempts: int | None) -> None:
+        assert invoice(told("invoice.paid", attempt_count=said)).attempts == attempts
+
     def test_lines(self) -> None:
         lines = [
             {

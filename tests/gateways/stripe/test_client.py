@@ -230,6 +230,25 @@ class TestFetch:
         assert (payment.status, payment.refunded_minor) == (PaymentStatus.CANCELLED, None)
         assert (release.status, release.amount_minor) == (RefundStatus.CANCELLED, 20675)
 
+    @pytest.mark.req("P6")
+    @pytest.mark.parametrize(
+        ("booked", "currency", "refunded", "status"),
+        [
+            (20675, "usd", 0, RefundStatus.CANCELLED),  # before 2025-03-31: all, and a refund of what was released
+            (20300, "usd", 375, RefundStatus.COMPLETED),  # since
+            (19000, "eur", 375, RefundStatus.COMPLETED),  # nothing to see
+        ],
+    )
+    def test_what_was_booked_tells_a_release_from_a_refund(
+        self, booked: int, currency: str, refunded: int, status: RefundStatus
+    ) -> None:
+        transaction = {**BOOKED, "amount": booked, "currency": currency}
+        charge = {**CHARGE, "amount_captured": 20300, "amount_refunded": 375, "balance_transaction": transaction}
+        payment, found = Stripe(charge, refunds=[refund(1, 375)]).fetch("charge", CHARGE["id"]).facts
+        assert isinstance(payment, PaymentFact)
+        assert isinstance(found, RefundFact)
+        assert (payment.refunded_minor, found.status) == (refunded, status)
+
     def test_a_payment_intent_with_its_charge_and_all_refunds(self) -> None:
         whole = sample("payment_intent.succeeded", latest_charge={**CHARGE, "currency": "eur"})
         stripe = Stripe(whole, refunds=[refund(each, currency="eur") for each in range(3)])
@@ -248,6 +267,12 @@ class TestFetch:
         assert isinstance(payment, PaymentFact)
         assert payment.status is PaymentStatus.PENDING
         assert len(stripe.asked) == 1
+
+    def test_a_payment_intent_whose_last_try_failed(self) -> None:
+        said = sample("payment_intent.payment_failed", latest_charge=None)
+        (payment,) = Stripe(said).fetch("payment_intent", said["id"]).facts
+        assert isinstance(payment, PaymentFact)
+        assert (payment.status, payment.failure_code) == (PaymentStatus.FAILED, "authentication_required")
 
     def test_an_invoice_with_the_payments_that_no_event_names(self) -> None:
         said = sample("invoice.payment_succeeded__with_payments")

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatehouse.errors import RequestRefused
+from gatehouse.facts import Event, ObjectName
 from gatehouse.gateways.stripe import read_event, translate
 from tests.support.mutation import mutations
 
@@ -117,6 +118,14 @@ def test_any_bytes_are_an_event_or_refused(body: bytes) -> None:
         read_event(body)
 
 
+def names_by_kind(event: Event) -> list[list[ObjectName]]:
+    """Return the names of the objects that the facts of an event are about, apart by the kind of fact."""
+    return [
+        [name for fact in event.facts if isinstance(fact, kind) for name in fact.objects]
+        for kind in {type(fact) for fact in event.facts}
+    ]
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_a_damaged_sample_is_refused_or_translated_and_nothing_else(sample: Path) -> None:
     codes = []
@@ -127,7 +136,8 @@ def test_a_damaged_sample_is_refused_or_translated_and_nothing_else(sample: Path
         except RequestRefused as refused:
             codes.append(refused.code)
         else:
-            translate(payload, "default")
+            for names in names_by_kind(translate(payload, "default")):
+                assert len(set(names)) == len(names)
             translated += 1
     assert set(codes) == {"NOT_JSON", "NOT_AN_EVENT"}
     assert translated + len(codes) == 300

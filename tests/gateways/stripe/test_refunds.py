@@ -141,7 +141,7 @@ class TestRefundsInACharge:
         listed = {"id": "re_1", "amount": 500, "status": "succeeded"}
         assert list(self.told_with(listed, listed)) == ["re_1"]
 
-    def test_a_bare_list_is_read_as_it_was_written_before_2014(self) -> None:
+    def test_a_bare_list_is_read_as_the_oldest_versions_write_it(self) -> None:
         event = told(self.SAMPLE, refunds=[{"id": "re_1", "amount": 500, "status": "succeeded"}, {"amount": 1}])
         assert refund(event).objects == (ObjectName("refund", "re_1"),)
 
@@ -195,6 +195,7 @@ class TestDisputes:
             ([{"currency": "usd", "fee": 1500}, {"currency": "usd", "fee": -1500}], 0),
             ([{"currency": "eur", "fee": 1500}], None),
             ([{"currency": "usd", "fee": 1500}, {"currency": "usd"}], None),
+            ([{"currency": "usd", "fee": 2**62}, {"currency": "usd", "fee": 2**62}], None),  # more than can be counted
             ([], None),
             ("txn_1", None),
         ],

@@ -397,7 +397,28 @@ class TestNeeds:
         assert len(told("charge.refunded", refunds=...).needs) == 2
         assert len(told("charge.refunded", amount_refunded=0).needs) == 1
 
-    @pytest.mark.parametrize("sample", ["charge.refunded__legacy_2020-08-27", "charge.updated", "charge.captured"])
+    @pytest.mark.req("P6")
+    def test_a_release_that_is_not_listed_is_asked_for_as_its_own_events_call_it_a_refund(self) -> None:
+        of_2024 = {"api_version": "2024-06-20"}
+        in_part = {"amount_captured": 20300, "amount_refunded": 375}
+        never = {"captured": False, "amount_captured": None, "amount_refunded": 20675, "refunded": True}
+        for sample, amounts in (("charge.captured", in_part), ("charge.refunded__in_part", in_part)):
+            event = told(sample, event=of_2024, **amounts)
+            assert fact(event).refunded_minor == 0
+            assert [need.topic for need in event.needs] == ["fetch_fee", "refetch"]
+        assert [need.topic for need in told("charge.refunded__in_part", event=of_2024, **never).needs] == ["refetch"]
+        assert [need.topic for need in told("charge.updated", event=of_2024, **in_part).needs] == ["fetch_fee"]
+        assert told("charge.refunded__in_part", event=of_2024, **never, id=None).needs == ()
+
+    @pytest.mark.parametrize(
+        "sample",
+        [
+            "charge.refunded__legacy_2020-08-27",
+            "charge.captured__legacy_2020-08-27",
+            "charge.updated",
+            "charge.captured",
+        ],
+    )
     def test_nothing_is_asked_where_all_is_said(self, sample: str) -> None:
         assert [need.topic for need in event_of(sample).needs] == ["fetch_fee"]
 

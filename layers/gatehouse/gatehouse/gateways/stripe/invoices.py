@@ -19,6 +19,7 @@ from gatehouse.gateways.stripe.shapes import (
     payment_names,
     required_id,
 )
+from gatehouse.money import MOST_MINOR
 
 # Every event about an invoice, and the status that its name alone tells; the object's own goes before it. All names of
 # Stripe's are here but `invoice.upcoming`, whose invoice has no id: it is a forecast.
@@ -49,6 +50,8 @@ _STATUSES = {
     "uncollectible": InvoiceStatus.UNCOLLECTIBLE,
     "void": InvoiceStatus.VOID,
 }
+
+MOST_ATTEMPTS = 2**31 - 1  # what a column of whole numbers holds
 
 # An invoice says of its customer what was so when it was finalised; it may be paid months later.
 BELIEVED_FOR = timedelta(hours=1)
@@ -92,7 +95,7 @@ def _invoice_fact(said: Said) -> InvoiceFact:
         customer_ref=id_of(invoice.get("customer")),
         email=text(invoice.get("customer_email")),
         subscription_ref=_subscription_of(invoice),
-        attempts=attempts if _is_count(attempts) else None,
+        attempts=attempts if _is_count(attempts, most=MOST_ATTEMPTS) else None,
         next_attempt_at=moment(invoice.get("next_payment_attempt")),
         issued_at=moment(done.get("finalized_at")),
         due_at=moment(invoice.get("due_date")),
@@ -214,5 +217,5 @@ def _is_proration(line: Mapping[str, Any]) -> bool:
     return line.get("proration") is True or details.get("proration") is True
 
 
-def _is_count(value: object, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_count(value: object, *, least: int = 0, most: int = MOST_MINOR) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -8,6 +8,7 @@ from gatehouse.errors import FactRefused
 from gatehouse.facts import ObjectName
 from gatehouse.gateways.fields import identifier, mapping, said_for_an_app, text
 from gatehouse.gateways.stripe.amounts import signed_minor_or_none
+from gatehouse.money import MOST_MINOR
 
 MOST_TIME = 253_402_300_799  # the last second of the year 9999
 
@@ -48,7 +49,7 @@ def payment_names(holder: Mapping[str, Any]) -> tuple[ObjectName, ...]:
 
 
 def entries(value: object) -> Iterator[Mapping[str, Any]]:
-    """Give the objects of a list of Stripe's, {"data": […]}, or of a bare one, as it was written before 2014."""
+    """Give the objects of a list of Stripe's, {"data": […]}, or of a bare one, as the oldest versions write it."""
     data = value.get("data") if isinstance(value, dict) else value
     yield from (each for each in (data if isinstance(data, list) else ()) if isinstance(each, dict))
 
@@ -91,4 +92,6 @@ def fee_in(transactions: Iterable[Mapping[str, Any]], currency: object) -> int |
         for each in transactions
     ]
     known = [fee for fee in fees if fee is not None]
-    return sum(known) if known and len(known) == len(fees) else None
+    if not known or len(known) != len(fees):
+        return None
+    return sum(known) if abs(sum(known)) <= MOST_MINOR else None

@@ -82,7 +82,7 @@ def subscription_facts(said: Said) -> tuple[Fact, ...]:
 
 
 def _items_of(subscription: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the items; before 2018-05-21 a subscription of one plan may have none, and holds the plan itself."""
+    """Return the items; an old subscription of one plan may have none, and holds the plan itself."""
     return list(entries(subscription.get("items"))) or ([subscription] if mapping(subscription.get("plan")) else [])
 
 

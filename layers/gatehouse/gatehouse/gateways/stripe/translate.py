@@ -12,17 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gatehouse.errors import FactRefused, RequestRefused
-from gatehouse.facts import (
-    Event,
-    Fact,
-    InvoiceFact,
-    InvoiceStatus,
-    Need,
-    PaymentFact,
-    PaymentStatus,
-    RefundFact,
-    RefundStatus,
-)
+from gatehouse.facts import Event, Fact, InvoiceFact, InvoiceStatus, Need, PaymentFact, PaymentStatus
 from gatehouse.gateways import refetch
 from gatehouse.gateways.fields import MOST_ID_CHARACTERS, identifier, mapping, text
 from gatehouse.gateways.json_body import read_json_object
@@ -40,6 +30,7 @@ from gatehouse.gateways.stripe.payments import (
     INTENT_STEPS,
     charge_facts,
     checkout_session_facts,
+    leaves_refunds_open,
     payment_intent_facts,
 )
 from gatehouse.gateways.stripe.payouts import PAYOUT_STEPS, TRANSFER_EVENTS, payout_facts, transfer_facts
@@ -80,8 +71,6 @@ READERS: Mapping[str, Callable[[Said], tuple[Fact, ...]]] = {
     "customer": customer_facts,
 }
 ASKABLE = frozenset(READERS)
-
-_IN_STRIPES_TOTAL = (RefundStatus.PENDING, RefundStatus.COMPLETED)
 
 
 def read_event(body: bytes) -> dict[str, Any]:
@@ -137,7 +126,7 @@ def translate(payload: dict[str, Any], account: str) -> Event:
 def _needs(said: Said, facts: tuple[Fact, ...], account: str, event_id: str) -> tuple[Need, ...]:
     """Return what the event leaves open: a fee, which no event says; refunds without names; an invoice's payments."""
     needs = [_fee_of(fact, account) for fact in facts if _has_come_in(fact)]
-    if said.type == "charge.refunded" and _hides_refunds(facts):
+    if leaves_refunds_open(said, facts):
         needs.append(refetch(NAME, account, "charge", str(said.object["id"]), because=event_id))
     needs += [
         refetch(NAME, account, "invoice", fact.objects[0].id, because=reason)
@@ -156,16 +145,6 @@ def _fee_of(payment: Fact, account: str) -> Need:
     asked = next((name for name in payment.objects if name.kind == "payment_intent"), payment.objects[0])
     arguments = {"gateway": NAME, "account": account, "kind": asked.kind, "id": asked.id}
     return Need("fetch_fee", f"{NAME}/{account}/{asked.id}", arguments)
-
-
-def _hides_refunds(facts: tuple[Fact, ...]) -> bool:
-    """Return whether more was given back of a charge than by the refunds that it lists; it lists none since 2022-11-15.
-
-    What is still on its way to the customer is in Stripe's total.
-    """
-    said = sum(fact.refunded_minor or 0 for fact in facts if isinstance(fact, PaymentFact))
-    listed = (fact for fact in facts if isinstance(fact, RefundFact) and fact.status in _IN_STRIPES_TOTAL)
-    return said > sum(fact.amount_minor or 0 for fact in listed)
 
 
 def _why_its_payment_is_asked_for(said: Said, invoice: InvoiceFact) -> str | None:
