@@ -138,15 +138,16 @@ class TestAnswer:
     def test_neither_yes_nor_no(self, answer: object) -> None:
         assert failure(client(Api(answer))).retry_helps is True
 
-    @pytest.mark.parametrize(
-        ("status", "helps"), [(204, False), (302, False), (403, False), (404, False), (429, True), (500, True)]
-    )
+    def test_no_content(self) -> None:
+        assert failure(client(Api(b"", 204))).retry_helps is True
+
+    @pytest.mark.parametrize(("status", "helps"), [(302, False), (403, False), (404, False), (429, True), (500, True)])
     def test_refusal(self, status: int, helps: bool) -> None:
         said = {"name": "NOT_AUTHORIZED", "message": f"your secret {SECRET}", "debug_id": "b1d1f06c7246c"}
         refused = failure(client(Api(said, status)))
         assert refused.retry_helps is helps
-        assert f"PayPal answered {status} (NOT_AUTHORIZED)" in str(refused)
-        assert "debug id b1d1f06c7246c" in str(refused)
+        assert f"PayPal answered {status} (NOT_AUTHORIZED, debug id b1d1f06c7246c)" in str(refused)
+        assert refused.answered_status == status
 
     @pytest.mark.parametrize("reason", [httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError])
     def test_silence(self, reason: type[httpx.TransportError]) -> None:
@@ -180,7 +181,7 @@ class TestToken:
         assert asked(of)
         assert (api.tokens, len(api.questions)) == (2, 3)
         api.refused_tokens = {f"{TOKEN}{number}" for number in range(10)}
-        assert "PayPal answered 401 (invalid_token)" in str(failure(of))
+        assert "PayPal answered 401 (invalid_token, debug id unknown)" in str(failure(of))
         assert (api.tokens, len(api.questions)) == (3, 5)
 
     @pytest.mark.parametrize(
