@@ -163,7 +163,11 @@ class PaypalClient:
     def _new_token(self) -> _Token:
         began = self._clock()
         request: dict[str, Any] = {"data": {"grant_type": "client_credentials"}, "auth": self._credentials}
-        said = self._api.ask("POST", TOKEN_PATH, **request, timeout=self._while_paypal_waits).said
+        try:
+            said = self._api.ask("POST", TOKEN_PATH, **request, timeout=self._while_paypal_waits).said
+        except GatewayError as refusal:
+            refusal.answered_status = None  # it answers no question but the one for the token
+            raise
         value, seconds = said.get("access_token"), said.get("expires_in")
         if not isinstance(value, str) or not _CREDENTIAL.fullmatch(value):
             raise GatewayError(f"PayPal's answer to POST {TOKEN_PATH} has no token", retry_helps=True)
