@@ -54,7 +54,7 @@ class TestItems:
         found = payout(event_of(ITEM))
         assert found.objects == (
             ObjectName("payout_item", "AYNYWNCHBD8KS"),
-            ObjectName("transaction", "57J64166G9424913F"),
+            ObjectName("payout_transaction", "57J64166G9424913F"),
         )
         assert (found.kind, found.batch_ref, found.reference) == ("transfer", "Q8B9WFS7ZZJ4Q", "Item1")
         assert payout(told(ITEM, transaction_id=...)).objects == found.objects[:1]

@@ -6,9 +6,8 @@ from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SettingError
 from gatehouse.gateways import Credential, Verified
 from gatehouse.gateways.paypal.certificates import process_certificates
-from gatehouse.gateways.paypal.client import PaypalClient, client_of
 from gatehouse.gateways.paypal.translate import ASKABLE, HANDLED, NAME, read_event, translate
-from gatehouse.gateways.paypal.verify import Sender, verify_by_postback
+from gatehouse.gateways.paypal.verify import Postback, Sender, verify_by_postback
 from gatehouse.gateways.paypal.verify import verify as verify_by_certificate
 from gatehouse.http_request import HttpRequest
 from gatehouse.settings import settings
@@ -33,5 +32,7 @@ def verify(request: HttpRequest, account: GatewayAccount, *, now: datetime) -> V
     raise SettingError(f"the verification of paypal/{account.account} must be certificate or postback")
 
 
-def _client(account: GatewayAccount, sender: Sender) -> PaypalClient:
+def _client(account: GatewayAccount, sender: Sender) -> Postback:
+    from gatehouse.gateways.paypal.client import client_of  # here: most accounts never ask
+
     return client_of(account.more, settings().paypal_api_url, "live" if sender.livemode else "test")

@@ -77,7 +77,7 @@ def item_facts(said: Said) -> tuple[Fact, ...]:
     own = ObjectName("payout_item", required_id(resource.get("payout_item_id")))
     return (
         PayoutFact(
-            objects=(own, ObjectName("transaction", transaction_id)) if transaction_id else (own,),
+            objects=(own, ObjectName("payout_transaction", transaction_id)) if transaction_id else (own,),
             kind="transfer",
             status=status,
             amount_minor=amount.minor,
