@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 4.5  # three times that is less than a worker leaves for its last message
 MOST_ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 0.25
 MOST_WAIT_SECONDS = 2.0  # whoever is asked to wait longer gives its job back instead
@@ -123,15 +123,16 @@ class ApiClient:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
         if status == 404 or self._is_missing(response, said):
-            return GatewayObjectMissing(message, retry_helps=False)
+            return GatewayObjectMissing(message, retry_helps=False, answered_status=status)
         if status in (401, 403):
-            return GatewayKeyRefused(message, retry_helps=False)
+            return GatewayKeyRefused(message, retry_helps=False, answered_status=status)
         advice = response.headers.get("stripe-should-retry")
         retry_helps = advice == "true" if advice in ("true", "false") else status in RETRYABLE_STATUSES or status >= 500
         return GatewayError(
             message,
             retry_helps=retry_helps,
             retry_after_seconds=_retry_after_seconds(response) if retry_helps else None,
+            answered_status=status,
         )
 
 
