@@ -12,7 +12,7 @@ ROOTS = (PROJECT / "layers" / "gatehouse", PROJECT / "functions", PROJECT)
 # From the ground up; a module may import from its own floor and from those below. What is not named stands with the
 # handlers when it is a function, with the capabilities when it is a folder of the package, else on the ground.
 FLOORS = (
-    ("gatehouse", "gatehouse.database.sql"),
+    ("gatehouse", "gatehouse.database.sql", "gatehouse.forwarding.loops"),
     ("gatehouse.database",),
     ("gatehouse.models", "gatehouse.jobs", "gatehouse.intake", "gatehouse.gateways", "gatehouse.migrations"),
     ("gatehouse.enrichment", "gatehouse.forwarding", "gatehouse.backup", "gatehouse.membership", "gatehouse.reports"),
@@ -20,7 +20,7 @@ FLOORS = (
 )
 
 # What a module may import that must not touch network, files, clock or environment.
-# importlib is among them because gatehouse.gateways finds a gateway's folder by its name.
+# importlib is among them because gatehouse.gateways finds a gateway's folder by its name; secrets makes random bytes.
 PURE_LIBRARIES = {
     *(
         "base64",
@@ -41,6 +41,7 @@ PURE_LIBRARIES = {
         "math",
         "operator",
         "re",
+        "secrets",
         "string",
         "types",
         "typing",
@@ -56,7 +57,14 @@ OWNERS = {
     "boto3": set[str](),
     "botocore": set[str](),
     "cryptography": {"gatehouse.sealing", "gatehouse.gateways.paypal.certificates"},
+    "idna": {"gatehouse.forwarding.targets"},
     "aws_lambda_powertools": {"gatehouse.jobs.batch", "gatehouse.intake.replay"},
+}
+# Pure beside every gateway's verify.py and translate.py.
+PURE_MODULES = {
+    *("gatehouse.forwarding.app_headers", "gatehouse.forwarding.circuit", "gatehouse.forwarding.excerpt"),
+    *("gatehouse.forwarding.loops", "gatehouse.forwarding.outcome", "gatehouse.forwarding.rate"),
+    "gatehouse.forwarding.sign",
 }
 SQS_SENDERS = {"gatehouse.jobs.bell", "gatehouse.aws"}
 ENVIRONMENT_READERS = {"gatehouse.settings"}
@@ -119,11 +127,13 @@ def lambda_code_knows_nothing_else(all_modules: list[Module]) -> list[str]:
     ]
 
 
-def verify_and_translate_are_pure(all_modules: list[Module]) -> list[str]:
-    """A gateway's verify.py and translate.py, and all of ours that they lean on, do nothing but compute."""
+def what_should_be_pure_is(all_modules: list[Module]) -> list[str]:
+    """A gateway's verify.py and translate.py, PURE_MODULES, and all of ours that they lean on, just compute."""
     by_name = {module.name: module for module in all_modules}
     waiting = [
-        name for name in by_name if name.startswith("gatehouse.gateways.") and _last(name) in {"verify", "translate"}
+        name
+        for name in by_name
+        if name in PURE_MODULES or (name.startswith("gatehouse.gateways.") and _last(name) in {"verify", "translate"})
     ]
     waiting += sorted(PURE_MODULES & by_name.keys())
     seen, wrong = set(waiting), []
@@ -174,7 +184,7 @@ def only_settings_reads_the_environment(all_modules: list[Module]) -> list[str]:
 IMPORT_RULES: tuple[ImportRule, ...] = (
     imports_point_down,
     lambda_code_knows_nothing_else,
-    verify_and_translate_are_pure,
+    what_should_be_pure_is,
     each_library_has_one_owner,
     only_the_bell_sends_to_sqs,
     only_settings_reads_the_environment,

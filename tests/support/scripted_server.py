@@ -1,6 +1,7 @@
-"""A TCP server that says on each connection what a test wrote for it, byte for byte."""
+"""A TCP server that says on each connection what a test wrote for it, byte for byte; over TLS where it has a key."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +14,14 @@ Conversation = Callable[[socket.socket, "ScriptedServer"], None]
 class ScriptedServer:
     """Accepts connections one after the other; each follows the next conversation of the script."""
 
-    def __init__(self, *conversations: Conversation) -> None:
+    def __init__(self, *conversations: Conversation, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self._conversations = conversations
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -57,7 +60,14 @@ class ScriptedServer:
                     return
                 self.connections += 1
                 with suppress(OSError):  # the client hung up: the test says whether it should have
-                    conversation(connection, self)
+                    self._converse(connection, conversation)
+
+    def _converse(self, connection: socket.socket, conversation: Conversation) -> None:
+        if self._tls is None:
+            conversation(connection, self)
+            return
+        with self._tls.wrap_socket(connection, server_side=True) as secured:
+            conversation(secured, self)
 
 
 def answering(*bodies: bytes, status: str = "200 OK") -> Conversation:

@@ -9,6 +9,8 @@
         GatewayObjectMissing            GATEWAY_OBJECT_MISSING    502   (given)
         GatewayKeyRefused               GATEWAY_KEY_REFUSED       502   (given)
       FactRefused                       FACT_REFUSED              422   no
+      TargetRefused                     TARGET_REFUSED            422   (given)
+      HeaderRefused                     HEADER_REFUSED            422   no
       AwsError                          (AWS's own)               502   (given)
       SecretUnavailable                 SECRET_UNAVAILABLE        503   (given)
       SealBroken                        SEAL_BROKEN               500   no
@@ -110,6 +112,24 @@ class FactRefused(GatehouseError):
     """A genuine event says something that cannot be true of money; the message says what."""
 
     code = "FACT_REFUSED"
+    http_status = 422
+
+
+class TargetRefused(GatehouseError):
+    """Nothing is forwarded to this address; the message says why."""
+
+    code = "TARGET_REFUSED"
+    http_status = 422
+
+    def __init__(self, message: str, *, retry_helps: bool = False) -> None:
+        super().__init__(message)
+        self.retry_helps = retry_helps
+
+
+class HeaderRefused(GatehouseError):
+    """A header cannot be sent along with what is forwarded; the message names it."""
+
+    code = "HEADER_REFUSED"
     http_status = 422
 
 
