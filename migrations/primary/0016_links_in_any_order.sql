@@ -289,6 +289,25 @@ begin
 end
 $$;
 
+-- Removes rows whose facts have all moved to the one that they were joined with; any other row stays.
+create or replace function drop_joined_away(p_kind text, p_ids bigint[]) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+declare
+    gone bigint[] := array(
+        select away.id from unnest(p_ids) as away (id)
+        where not exists (select from facts f where f.kind = p_kind and f.subject_id = away.id));
+begin
+    case p_kind
+        when 'customer' then delete from gateway_customers where id = any (gone);
+        when 'subscription' then delete from subscriptions where id = any (gone);
+        when 'invoice' then delete from invoices where id = any (gone);
+        when 'refund' then delete from refunds where id = any (gone);
+        when 'dispute' then delete from disputes where id = any (gone);
+        when 'payout' then delete from payouts where id = any (gone);
+    end case;
+end
+$$;
+
 -- Refunds, or disputes, that turn out to be one are of one payment: what each was known to be of, joined.
 create function join_payments_of(p_kind text, p_ids bigint[]) returns void
 language plpgsql as $$
@@ -470,6 +489,25 @@ end
 $$;
 
 drop function join_payments_of(text, bigint[]);
+
+-- Removes rows whose facts have all moved to the one that they were joined with; any other row stays.
+create or replace function drop_joined_away(p_kind text, p_ids bigint[]) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+declare
+    gone bigint[] := array(
+        select id from unnest(p_ids) as id
+        where not exists (select from facts where kind = p_kind and subject_id = id));
+begin
+    case p_kind
+        when 'customer' then delete from gateway_customers where id = any (gone);
+        when 'subscription' then delete from subscriptions where id = any (gone);
+        when 'invoice' then delete from invoices where id = any (gone);
+        when 'refund' then delete from refunds where id = any (gone);
+        when 'dispute' then delete from disputes where id = any (gone);
+        when 'payout' then delete from payouts where id = any (gone);
+    end case;
+end
+$$;
 
 -- Makes one payment of several: the first takes the names, facts and all that hangs on the others.
 create or replace function join_payments(p_ids bigint[]) returns bigint

@@ -317,8 +317,8 @@ CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
 AS $function$
 declare
     gone bigint[] := array(
-        select id from unnest(p_ids) as id
-        where not exists (select from facts where kind = p_kind and subject_id = id));
+        select away.id from unnest(p_ids) as away (id)
+        where not exists (select from facts f where f.kind = p_kind and f.subject_id = away.id));
 begin
     case p_kind
         when 'customer' then delete from gateway_customers where id = any (gone);
