@@ -8,9 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from cli import output
+from cli.progress import followed
 from cli.target import ops_database
-from gatehouse.models.payments import find_payment
-from gatehouse.models.story import Held, Row, Story, masked, story_of
+from cli.times import moment
+from gatehouse.intake.refold import (
+    ORDER,
+    Chosen,
+    Difference,
+    Place,
+    last_ids,
+    refold_many,
+    refold_payment,
+)
+from gatehouse.models.payments import MOST_DIGITS, find_payment
+from gatehouse.models.story import MASK, PERSONAL, Held, Row, Story, masked, story_of
 from gatehouse.money import EXPONENTS, written
 
 PaymentArgument = Annotated[
@@ -18,6 +29,61 @@ PaymentArgument = Annotated[
 ]
 
 app = typer.Typer(help="Explain payments, and make rows anew from what was said of them.", no_args_is_help=True)
+
+
+FOUND_DIFFERENCES = 3
+
+
+def _place(text: str | None) -> Place | None:
+    if text is None:
+        return None
+    kind, _, number = text.partition("/")
+    if kind not in ORDER or not number.isascii() or not number.isdigit() or len(number) > MOST_DIGITS:
+        raise typer.BadParameter(f"must be a kind and a number, such as payment/1200; kinds are {', '.join(ORDER)}")
+    return Place(kind, int(number))
+
+
+@app.command()
+def refold(
+    payment: Annotated[str | None, typer.Argument(help="One payment, with its refunds and disputes.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="All rows of which something was said since: 2026-11-20T08:00Z.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All rows of every kind.")] = False,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Go on after this row, such as payment/1200; with --since or --all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+) -> None:
+    """Make rows anew from what was said, and tell what differed. Exit code 0: nothing did, 3: something did."""
+    if sum((payment is not None, since is not None, every)) != 1:
+        raise typer.BadParameter("name one payment, or give --since or --all")
+    if payment and after:
+        raise typer.BadParameter("--after goes with --since or --all")
+    place, begins = _place(after), moment(since)
+    database = ops_database()
+    if payment:
+        differences = refold_payment(database, find_payment(database, payment)["id"], dry_run=dry_run)
+        rows, found = None, _told(differences)
+    else:
+        rows, found = 0, 0
+        chosen = Chosen(since=begins, after=place)
+        for batch in followed(refold_many(database, chosen, dry_run=dry_run), last_ids(database)):
+            rows += batch.rows
+            found += _told(batch.differences)
+    looked_at = "" if rows is None else f" in {rows} rows"
+    undone = " (nothing was changed)" if dry_run and found else ""
+    output.say(f"{found or 'no'} difference{'' if found == 1 else 's'}{looked_at}{undone}")
+    raise typer.Exit(FOUND_DIFFERENCES if found else 0)
+
+
+def _told(differences: list[Difference]) -> int:
+    """Show differences, without what a person is known by, and return how many."""
+    for each in differences:
+        hidden = each.column in PERSONAL[each.kind]
+        before, after = (MASK if hidden and value is not None else _plain(value) for value in (each.before, each.after))
+        output.say(f"{each.kind} {each.id}  {each.column}  {before} → {after}")
+    return len(differences)
 
 
 @app.command()
