@@ -11,6 +11,7 @@ import typer
 from cli import output
 from cli.gateway_names import GatewayOption
 from cli.target import keyring, ops_database
+from cli.times import moment
 from gatehouse.errors import GatehouseError, SettingError
 from gatehouse.intake.rejected import list_rejected
 from gatehouse.intake.retry import retry as retry_event
@@ -53,7 +54,7 @@ def list_(
         gateway=gateway,
         type=type,
         reference=reference,
-        since=_time(since),
+        since=moment(since),
         before=before,
         most=limit,
     )
@@ -244,15 +245,3 @@ def _plain(value: Any) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, default=lambda other: other.isoformat() if isinstance(other, datetime) else str(other))
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} is not a time with a zone, such as 2026-11-20T08:00Z", param_hint="--since")
-    return found

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import events, gateways, keys, merchants, migrate, output
+from cli import events, gateways, keys, merchants, migrate, output, payments
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
@@ -18,6 +18,7 @@ GROUPS = {
     "keys": keys.app,
     "merchants": merchants.app,
     "migrate": migrate.app,
+    "payments": payments.app,
 }
 
 app = typer.Typer(

@@ -28,6 +28,11 @@ def complain(message: str) -> None:
         _complaints.print(f"error: {line}", style="red", markup=False)
 
 
+def note(line: str) -> None:
+    """Write how far the work has come: beside the results, so that those can be piped."""
+    _complaints.print(line, markup=False)
+
+
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Write a table; the columns named in `right` hold numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")

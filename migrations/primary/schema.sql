@@ -11,17 +11,24 @@ AS $function$
 declare
     linked record;
 begin
+    -- By customer and plan they find each other: of two that are told at once, the later one sees the other.
+    if p_subscription_ref is null and p_customer_ref is not null and p_plan is not null then
+        perform lock_name(p_gateway, p_account, 'customer', p_customer_ref);
+    end if;
     app := p_app;
     user_id := p_user_id;
     app_from := case when p_app is not null then 'event' end;
     if (app is null or user_id is null)
         and (p_subscription_ref is not null or (p_customer_ref is not null and p_plan is not null)) then
-        -- Paystack's charges name no subscription: there it is the customer's one to the same plan.
-        select s.app, s.app_from, s.user_id into linked
-        from subscriptions s
-        where s.gateway = p_gateway and s.account = p_account and s.gateway_id = p_subscription_ref
-        limit 1;
-        if not found then
+        if p_subscription_ref is not null then
+            -- Locked, as whoever changes it looks for its payments: one that is not committed yet would not be found.
+            select s.app, s.app_from, s.user_id into linked
+            from subscriptions s
+            where s.gateway = p_gateway and s.account = p_account and s.gateway_id = p_subscription_ref
+            limit 1
+            for share;
+        else
+            -- Paystack's charges name no subscription: there it is the customer's one to the same plan.
             select s.app, s.app_from, s.user_id into linked
             from subscriptions s
             where s.gateway = p_gateway and s.account = p_account and s.customer_ref = p_customer_ref
@@ -83,6 +90,10 @@ AS $function$
 declare
     linked record;
 begin
+    -- By customer and plan they find each other: of two that are told at once, the later one sees the other.
+    if p_customer_ref is not null and p_plan is not null then
+        perform lock_name(p_gateway, p_account, 'customer', p_customer_ref);
+    end if;
     app := p_app;
     user_id := p_user_id;
     app_from := case when p_app is not null then 'event' end;
@@ -94,27 +105,38 @@ begin
         app := coalesce(app, linked.app);
     end if;
     if app is null or user_id is null then
-        -- The first payment that says it, by the gateway's clock: so arrival does not matter.
-        select p.app, p.app_from, p.user_id into linked
-        from payments p
-        where p.id in (
-                select id from payments
-                where gateway = p_gateway and account = p_account and subscription_ref = p_gateway_id
-                union
-                select id from payments
-                where merchant = p_merchant and customer_ref = p_customer_ref and plan = p_plan
-                  and gateway = p_gateway and account = p_account
-            )
-            and p.app_from = 'event' and p.merged_into is null
-        order by p.first_fact_at, p.app, p.user_id
-        limit 1;
-        if found then
-            user_id := coalesce(user_id, linked.user_id);
-            if app is null then
+        -- The first payment whose own events say it, by the gateway's clock: so arrival does not matter. What a payment
+        -- only has from this subscription would tell it what it was told.
+        for linked in
+            select said.app, said.user_id
+            from payments p
+            cross join lateral (
+                select
+                    (array_agg(f.words ->> 'app' order by f.occurred_at desc nulls last, f.rank desc, f.said_by desc)
+                        filter (where f.words ? 'app'))[1] as app,
+                    (array_agg(f.words ->> 'user_id'
+                        order by f.occurred_at desc nulls last, f.rank desc, f.said_by desc)
+                        filter (where f.words ? 'user_id'))[1] as user_id
+                from facts f
+                where f.kind = 'payment' and f.subject_id = p.id
+            ) as said
+            where p.id in (
+                    select id from payments
+                    where gateway = p_gateway and account = p_account and subscription_ref = p_gateway_id
+                    union
+                    select id from payments
+                    where merchant = p_merchant and customer_ref = p_customer_ref and plan = p_plan
+                      and gateway = p_gateway and account = p_account and subscription_ref is null
+                )
+                and (p.app_from = 'event' or p.user_id is not null) and p.merged_into is null
+            order by p.first_fact_at, said.app, said.user_id
+        loop
+            if app is null and linked.app is not null then
                 app := linked.app;
                 app_from := 'payment';
             end if;
-        end if;
+            user_id := coalesce(user_id, linked.user_id);
+        end loop;
     end if;
     if app is null then
         select a.name, 'default' into app, app_from from apps a where a.merchant = p_merchant and a.is_default;
@@ -295,8 +317,8 @@ CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
 AS $function$
 declare
     gone bigint[] := array(
-        select id from unnest(p_ids) as id
-        where not exists (select from facts where kind = p_kind and subject_id = id));
+        select away.id from unnest(p_ids) as away (id)
+        where not exists (select from facts f where f.kind = p_kind and f.subject_id = away.id));
 begin
     case p_kind
         when 'customer' then delete from gateway_customers where id = any (gone);
@@ -815,10 +837,10 @@ AS $function$
 begin
     perform fold_subjects('subscription', array(
         select id from subscriptions
-        where gateway = new.gateway and account = new.account and customer_ref = new.gateway_id));
+        where gateway = new.gateway and account = new.account and customer_ref in (new.gateway_id, old.gateway_id)));
     perform fold_payments(array(
         select id from payments
-        where merchant = new.merchant and customer_ref = new.gateway_id and gateway = new.gateway
+        where merchant = new.merchant and customer_ref in (new.gateway_id, old.gateway_id) and gateway = new.gateway
           and account = new.account and merged_into is null));
     return null;
 end
@@ -829,18 +851,22 @@ CREATE OR REPLACE FUNCTION public.follow_payment()
  LANGUAGE plpgsql
 AS $function$
 begin
-    if new.app_from = 'event' or new.user_id is not null then
+    if new.app_from = 'event' or new.user_id is not null or new.merged_into is not null then
+        if new.subscription_ref is not null then  -- also one that is being recorded this moment
+            perform lock_name(new.gateway, new.account, 'subscription', new.subscription_ref);
+        end if;
         perform fold_subjects('subscription', array(
             select id from subscriptions
-            where gateway = new.gateway and account = new.account and gateway_id = new.subscription_ref
+            where gateway = new.gateway and account = new.account
+              and gateway_id in (new.subscription_ref, old.subscription_ref)
             union
             select id from subscriptions
-            where gateway = new.gateway and account = new.account and customer_ref = new.customer_ref
-              and plan = new.plan));
+            where gateway = new.gateway and account = new.account
+              and (customer_ref, plan) in ((new.customer_ref, new.plan), (old.customer_ref, old.plan))));
     end if;
     if tg_op = 'UPDATE' then
-        update app_transactions set app = new.app, user_id = coalesce(new.user_id, user_id)
-        where payment_id = new.id and (app is distinct from new.app or user_id is distinct from new.user_id);
+        perform tell_app_transactions(array(
+            select webhook_event_id from app_transactions where payment_id = new.id));
     end if;
     return null;
 end
@@ -853,14 +879,17 @@ AS $function$
 begin
     perform fold_payments(array(
         select id from payments
-        where gateway = new.gateway and account = new.account and subscription_ref = new.gateway_id
-          and merged_into is null
+        where gateway = new.gateway and account = new.account
+          and subscription_ref in (new.gateway_id, old.gateway_id) and merged_into is null
         union
         select id from payments
-        where merchant = new.merchant and customer_ref = new.customer_ref and plan = new.plan
+        where merchant = new.merchant
+          and (customer_ref, plan) in ((new.customer_ref, new.plan), (old.customer_ref, old.plan))
           and gateway = new.gateway and account = new.account and merged_into is null));
-    update app_transactions set app = new.app, user_id = coalesce(new.user_id, user_id)
-    where subscription_id = new.id and (app is distinct from new.app or user_id is distinct from new.user_id);
+    if tg_op = 'UPDATE' then
+        perform tell_app_transactions(array(
+            select webhook_event_id from app_transactions where subscription_id = new.id));
+    end if;
     return null;
 end
 $function$;
@@ -883,6 +912,7 @@ declare
     );
     home bigint := coalesce(known[1], nextval('subject_ids'));
     each bigint;
+    noted bigint[];
 begin
     foreach each in array known loop
         perform lock_subject(p_kind, each);
@@ -894,7 +924,14 @@ begin
         update subject_names set subject_id = home where subject_kind = p_kind and subject_id = any (known[2:]);
         update facts set subject_id = home where kind = p_kind and subject_id = any (known[2:]);
         if p_kind = 'subscription' then
-            update app_transactions set subscription_id = home where subscription_id = any (known[2:]);
+            with moved as (
+                update app_transactions set subscription_id = home where subscription_id = any (known[2:])
+                returning webhook_event_id
+            )
+            select coalesce(array_agg(webhook_event_id), '{}') into noted from moved;
+            perform tell_app_transactions(noted);
+        elsif p_kind in ('refund', 'dispute') then
+            perform join_payments_of(p_kind, known);
         end if;
         perform drop_joined_away(p_kind, known[2:]);
     end if;
@@ -913,14 +950,60 @@ AS $function$
 declare
     home bigint := (select min(id) from unnest(p_ids) as id);
     others bigint[] := array(select distinct id from unnest(p_ids) as id where id <> home);
+    noted bigint[];
 begin
     update payment_objects set payment_id = home where payment_id = any (others);
     update facts set subject_id = home where kind = 'payment' and subject_id = any (others);
     update refunds set payment_id = home where payment_id = any (others);
     update disputes set payment_id = home where payment_id = any (others);
-    update app_transactions set payment_id = home where payment_id = any (others);
+    with moved as (
+        update app_transactions set payment_id = home where payment_id = any (others) returning webhook_event_id
+    )
+    select coalesce(array_agg(webhook_event_id), '{}') into noted from moved;
+    perform tell_app_transactions(noted);
     update payments set merged_into = home where id = any (others) or merged_into = any (others);
     return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.join_payments_of(p_kind text, p_ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    known bigint[];
+    of_payment bigint;
+begin
+    if p_kind = 'refund' then
+        known := array(select distinct payment_id from refunds where id = any (p_ids) and payment_id is not null);
+    else
+        known := array(select distinct payment_id from disputes where id = any (p_ids) and payment_id is not null);
+    end if;
+    if known = '{}' then
+        return;
+    end if;
+    of_payment := known[1];
+    if cardinality(known) > 1 then
+        perform from payments where id = any (known) order by id for update;
+        of_payment := join_payments(known);
+    end if;
+    -- The one that stays may be the one that did not know its payment.
+    if p_kind = 'refund' then
+        update refunds set payment_id = of_payment where id = p_ids[1] and payment_id is null;
+    else
+        update disputes set payment_id = of_payment where id = p_ids[1] and payment_id is null;
+        perform fold_payments(array[of_payment]);  -- a refund's payment is folded by whoever applies its fact
+    end if;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_name(p_gateway text, p_account text, p_kind text, p_id text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform pg_advisory_xact_lock(('x' || encode(substring(sha256(convert_to(
+        concat_ws('/', p_gateway, p_account, p_kind, p_id), 'UTF8')) for 8), 'hex'))::bit(64)::bigint);
 end
 $function$;
 
@@ -958,8 +1041,14 @@ begin
     from webhook_events e
     cross join jsonb_to_record(p_fact -> 'words') as word (
         reference text, plan text, amount_minor bigint, currency text, status text)
-    left join payments p on p_fact ->> 'kind' = 'payment' and p.id = (p_fact ->> 'id')::bigint
-    left join subscriptions s on p_fact ->> 'kind' = 'subscription' and s.id = (p_fact ->> 'id')::bigint
+    -- Asked from its fact: what the same event says of a refund may have joined the row with another one since.
+    cross join lateral (
+        select f.subject_id from facts f
+        where f.webhook_event_id = e.id and f.kind in ('payment', 'subscription') and f.words ? 'status'
+        order by f.id limit 1
+    ) as noted
+    left join payments p on p_fact ->> 'kind' = 'payment' and p.id = noted.subject_id
+    left join subscriptions s on p_fact ->> 'kind' = 'subscription' and s.id = noted.subject_id
     where e.id = p_event_row
     on conflict (webhook_event_id) do nothing;
 end
@@ -1222,6 +1311,42 @@ begin
         perform pg_advisory_xact_lock_shared(p_account_lock);
     end if;
     perform pg_advisory_xact_lock(name_lock) from unnest(p_name_locks) as name_lock;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.tell_app_transactions(p_events bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update app_transactions as noted
+    set app = known.app, user_id = known.user_id, reference = known.reference, plan = known.plan,
+        amount_minor = known.amount_minor, currency = known.currency
+    from (
+        select
+            e.id, coalesce(p.app, s.app) as app, coalesce(p.user_id, s.user_id) as user_id,
+            coalesce(word.reference, p.reference, s.reference, e.reference) as reference,
+            coalesce(word.plan, p.plan, s.plan) as plan,
+            coalesce(word.amount_minor, p.amount_minor, s.amount_minor) as amount_minor,
+            coalesce(word.currency, p.currency, s.currency) as currency
+        from app_transactions t
+        join webhook_events e on e.id = t.webhook_event_id
+        left join payments p on p.id = t.payment_id
+        left join subscriptions s on s.id = t.subscription_id
+        cross join lateral (
+            -- The fact that was noted: the first of the event that says a status, payments coming first.
+            select f.words from facts f
+            where f.webhook_event_id = t.webhook_event_id and f.kind in ('payment', 'subscription')
+              and f.words ? 'status'
+            order by f.id limit 1
+        ) as said
+        cross join jsonb_to_record(said.words) as word (reference text, plan text, amount_minor bigint, currency text)
+        where t.webhook_event_id = any (p_events)
+    ) as known
+    where noted.webhook_event_id = known.id
+      and (noted.app, noted.user_id, noted.reference, noted.plan, noted.amount_minor, noted.currency)
+        is distinct from
+        (known.app, known.user_id, known.reference, known.plan, known.amount_minor, known.currency);
 end
 $function$;
 
@@ -1501,7 +1626,7 @@ ALTER TABLE gateway_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURIT
 CREATE POLICY all_merchants ON gateway_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON gateway_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_customer_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW WHEN (((new.app IS NOT NULL) OR (new.user_id IS NOT NULL))) EXECUTE FUNCTION follow_customer();
-CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) OR (old.user_id IS DISTINCT FROM new.user_id))) EXECUTE FUNCTION follow_customer();
+CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((((old.app IS DISTINCT FROM new.app) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.gateway_id IS DISTINCT FROM new.gateway_id))) EXECUTE FUNCTION follow_customer();
 CREATE TRIGGER gateway_customers_audit_delete AFTER DELETE ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
@@ -1693,7 +1818,7 @@ ALTER TABLE payments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
-CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
@@ -1855,8 +1980,8 @@ CREATE INDEX subscriptions_user ON public.subscriptions USING btree (merchant, a
 ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON subscriptions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON subscriptions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER follow_subscription_insert AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN (((new.app_from <> 'default'::text) OR (new.user_id IS NOT NULL))) EXECUTE FUNCTION follow_subscription();
-CREATE TRIGGER follow_subscription_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_subscription();
+CREATE TRIGGER follow_subscription_insert AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN (((new.app_from <> 'default'::text) OR (new.user_id IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL)))) EXECUTE FUNCTION follow_subscription();
+CREATE TRIGGER follow_subscription_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.gateway_id IS DISTINCT FROM new.gateway_id)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_subscription();
 CREATE TRIGGER subscriptions_audit_delete AFTER DELETE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');

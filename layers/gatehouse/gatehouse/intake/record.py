@@ -115,11 +115,22 @@ def fetched_facts(
     ]
 
 
+def folding(account: GatewayAccount, kind: str, ids: list[int]) -> list[Bound]:
+    """Return the statements that make an account's rows of one kind anew from their facts, recordings beside them."""
+    if kind == "payment":
+        return [account_lock(account), sql.fold_payments(payment_ids=ids)]
+    return [account_lock(account), sql.fold_subjects(kind=kind, subject_ids=ids)]
+
+
+def account_lock(account: GatewayAccount, *, alone: bool = False) -> Bound:
+    """Return the statement that takes an account's lock: beside its recordings, or alone, after those under way."""
+    lock, _names = _locks(account, NOTHING_TOLD)
+    return sql.take_recording_locks(merchant=account.merchant, account_lock=lock, name_locks=[], joining=alone)
+
+
 def refold(database: Database, account: GatewayAccount, payment_ids: list[int]) -> list[tuple[int, str]]:
     """Make an account's payments anew from their facts; return those whose row was not what its facts say."""
-    account_lock, _names = _locks(account, NOTHING_TOLD)
-    locks = sql.take_recording_locks(merchant=account.merchant, account_lock=account_lock, name_locks=[], joining=False)
-    rows = database.flush([locks, sql.fold_payments(payment_ids=payment_ids)])[-1].rows
+    rows = database.flush(folding(account, "payment", payment_ids))[-1].rows
     return [(row["payment_id"], row["payment_status"]) for row in rows]
 
 

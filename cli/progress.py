@@ -1,0 +1,42 @@
+"""How far a long command has come: a line on stderr now and then, and where to go on."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from cli import output
+from gatehouse.intake.refold import Batch, Place
+
+SECONDS_BETWEEN_LINES = 2.0
+
+
+def followed(
+    batches: Iterable[Batch], ends: dict[str, int], *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Batch]:
+    """Yield the batches, and tell on the way how fast it goes and what is left; Ctrl-C tells where to go on."""
+    began = told = clock()
+    rows = 0
+    place: Place | None = None
+    kind, kind_began, kind_from = "", began, 0
+    try:
+        for batch in batches:
+            if batch.done.kind != kind:
+                kind, kind_began, kind_from = batch.done.kind, clock(), place.id if place and place.kind == kind else 0
+            yield batch
+            rows += batch.rows
+            place = batch.done
+            now = clock()
+            if now - told >= SECONDS_BETWEEN_LINES:
+                told = now
+                left = _left(place.id - kind_from, ends.get(kind, 0) - place.id, now - kind_began)
+                output.note(f"{kind}/{place.id}: {rows} rows, {rows / (now - began):.0f} a second, {left} of this kind")
+    except KeyboardInterrupt:
+        if place:
+            output.note(f"stopped; everything up to here is done. Go on with --after {place.kind}/{place.id}")
+        raise
+
+
+def _left(done: int, to_do: int, seconds: float) -> str:
+    if done <= 0 or to_do <= 0:
+        return "almost at the end"
+    left = seconds * to_do / done
+    return f"about {left / 60:.0f} minutes left" if left >= 90 else f"about {left:.0f} seconds left"
