@@ -12,7 +12,6 @@ from gatehouse.errors import FactRefused, QueryError, TransactionConflict
 from gatehouse.facts import Event, Fact
 from gatehouse.intake.tell import NOTHING_TOLD, ToldFacts, told_facts
 from gatehouse.observability import log
-from gatehouse.scrub import scrub
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("record.sql"))
@@ -188,7 +187,7 @@ def _bound(
         received_at=delivery.received_at,
         status=status,
         reason=reason,
-        reference=scrub(event.reference),
+        reference=event.reference,
         facts=Json(told.facts),
         needs=Json([{"topic": need.topic, "key": need.key, "arguments": need.arguments} for need in needs]),
         account_lock=account_lock,

@@ -11,8 +11,11 @@ from gatehouse.scrub import scrub
 
 # What a fact speaks of besides its own object. Its lock is taken too: what hangs on it must not change meanwhile.
 _REFERENCES = {"customer_ref": "customer", "subscription_ref": "subscription", "invoice_ref": "invoice"}
-# Ids stay as they are: a number that looks like a card's may be one, and without it nothing finds its row again.
-_IDS = frozenset((*_REFERENCES, "gateway_id", "batch_ref", "destination", "payment"))
+# Ids, references and phone numbers stay as they are: one of digits may look like a card's, and without it nothing finds
+# its row, its order or its owner again.
+_IDS = frozenset(
+    (*_REFERENCES, "batch_ref", "destination", "payment", "reference", "number", "plan", "user_id", "phone")
+)
 _NO_WORDS = frozenset(("objects",))
 _KIND_OF = {kind: known.name for kind, known in KINDS.items()}
 _ORDER = {kind: place for place, kind in enumerate(KINDS)}
