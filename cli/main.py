@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from cli import events, gateways, keys, merchants, migrate, output, payments
+from cli import apps, events, gateways, keys, merchants, migrate, output, payments
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
+    "apps": apps.app,
     "events": events.app,
     "gateways": gateways.app,
     "keys": keys.app,

@@ -1072,7 +1072,11 @@ begin
             ' select webhook_event_id as id, created_at, reference, user_id, plan, amount_minor, currency, status,'
             ' event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id'
             ' from app_transactions where app = %L', view_name, p_app);
+        execute format('comment on view %I is %L', view_name, 'made by make_app_view');
         execute format('grant select on %I to gatehouse_worker, gatehouse_api, gatehouse_ops', view_name);
+    elsif position(format('(app = %L::text)', p_app) in coalesce(pg_get_viewdef(to_regclass(view_name)), '')) = 0 then
+        raise exception using errcode = '42P07',
+            message = format('the view of %s would be named %s, as something else is', p_app, view_name);
     end if;
     return view_name;
 end
@@ -2037,9 +2041,3 @@ CREATE TABLE webhook_payloads_default PARTITION OF webhook_payloads DEFAULT;
 
 CREATE VIEW app_users WITH (security_invoker=true) AS SELECT DISTINCT ON (merchant, app, user_id) merchant, app, user_id, plan, status, amount_minor, currency, said_by, gateway, account, object_id, since, last_fact_at, livemode FROM ( SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'subscription'::text AS said_by, gateway, account, gateway_id AS object_id, COALESCE(started_at, first_fact_at) AS since, last_fact_at, livemode, 1 AS place FROM subscriptions WHERE (user_id IS NOT NULL) UNION ALL SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'payment'::text, gateway, account, (id)::text AS id, COALESCE(completed_at, first_fact_at) AS "coalesce", last_fact_at, livemode, 2 FROM payments WHERE ((user_id IS NOT NULL) AND (plan IS NOT NULL) AND (merged_into IS NULL) AND (status = ANY (ARRAY['completed'::text, 'partially_refunded'::text, 'refunded'::text])))) said ORDER BY merchant, app, user_id, place, livemode DESC, since DESC, object_id DESC;
 GRANT SELECT ON TABLE app_users TO gatehouse_api, gatehouse_ops, gatehouse_worker;
-
-CREATE VIEW elevenone_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'elevenone'::text);
-GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
-
-CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
-GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
