@@ -852,9 +852,17 @@ CREATE OR REPLACE FUNCTION public.follow_payment()
 AS $function$
 begin
     if new.app_from = 'event' or new.user_id is not null or new.merged_into is not null then
-        if new.subscription_ref is not null then  -- also one that is being recorded this moment
-            perform lock_name(new.gateway, new.account, 'subscription', new.subscription_ref);
-        end if;
+        -- Also those that are being recorded this moment: of what it names now, and of what it named before.
+        perform lock_name(new.gateway, new.account, named.kind, named.id)
+        from (
+            select 'subscription' as kind, new.subscription_ref as id
+            union
+            select 'subscription', old.subscription_ref
+            union
+            select 'customer', old.customer_ref where old.customer_ref <> new.customer_ref
+            order by 1, 2
+        ) as named
+        where named.id is not null;
         perform fold_subjects('subscription', array(
             select id from subscriptions
             where gateway = new.gateway and account = new.account
@@ -2041,3 +2049,9 @@ CREATE TABLE webhook_payloads_default PARTITION OF webhook_payloads DEFAULT;
 
 CREATE VIEW app_users WITH (security_invoker=true) AS SELECT DISTINCT ON (merchant, app, user_id) merchant, app, user_id, plan, status, amount_minor, currency, said_by, gateway, account, object_id, since, last_fact_at, livemode FROM ( SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'subscription'::text AS said_by, gateway, account, gateway_id AS object_id, COALESCE(started_at, first_fact_at) AS since, last_fact_at, livemode, 1 AS place FROM subscriptions WHERE (user_id IS NOT NULL) UNION ALL SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'payment'::text, gateway, account, (id)::text AS id, COALESCE(completed_at, first_fact_at) AS "coalesce", last_fact_at, livemode, 2 FROM payments WHERE ((user_id IS NOT NULL) AND (plan IS NOT NULL) AND (merged_into IS NULL) AND (status = ANY (ARRAY['completed'::text, 'partially_refunded'::text, 'refunded'::text])))) said ORDER BY merchant, app, user_id, place, livemode DESC, since DESC, object_id DESC;
 GRANT SELECT ON TABLE app_users TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW elevenone_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'elevenone'::text);
+GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
+GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;

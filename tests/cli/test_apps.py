@@ -1,5 +1,7 @@
 """`gatehouse apps`: an app is added, and what is there already finds it."""
 
+from typing import Any
+
 import pytest
 
 from gatehouse.database.connection import Database
@@ -13,19 +15,19 @@ from tests.support.gatehouse_database import GatehouseDatabase
 PLAN = "PLN_x"
 
 
-def paid(name: str, **words: object) -> PaymentFact:
+def paid(name: str, **words: Any) -> PaymentFact:
     """Return what is said of a paid charge."""
-    return PAID._replace(objects=(ObjectName("charge", name),))._replace(**words)  # type: ignore[arg-type]
+    return PAID._replace(objects=(ObjectName("charge", name),))._replace(**words)
 
 
-def subscribed(name: str, **words: object) -> SubscriptionFact:
+def subscribed(name: str, **words: Any) -> SubscriptionFact:
     """Return what is said of an active subscription."""
     return SubscriptionFact(
         objects=(ObjectName("subscription", name),),
         status=SubscriptionStatus.ACTIVE,
         amount_minor=900,
         currency="EUR",
-        **words,  # type: ignore[arg-type]
+        **words,
     )
 
 

@@ -68,6 +68,10 @@ class Settings:
     database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
+    payload_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
