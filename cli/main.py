@@ -1,6 +1,7 @@
 """The `gatehouse` command: what people do to a running Gatehouse.
 
-Each group of commands is a module of this folder with a typer app; it is added to GROUPS and nothing else.
+Each group of commands is a module of this folder with a typer app; it is added to GROUPS and nothing else. A command
+that stands alone (`retention`) is added below them.
 """
 
 import sys
@@ -9,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from cli import events, gateways, keys, merchants, migrate, output, payments
+from cli import apps, events, gateways, keys, merchants, migrate, output, payments, retention
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
+    "apps": apps.app,
     "events": events.app,
     "gateways": gateways.app,
     "keys": keys.app,
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command("retention")(retention.retention)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,7 +10,11 @@ SECONDS_BETWEEN_LINES = 2.0
 
 
 def followed(
-    batches: Iterable[Batch], ends: dict[str, int], *, clock: Callable[[], float] = time.monotonic
+    batches: Iterable[Batch],
+    ends: dict[str, int],
+    *,
+    go_on: str = "",
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Batch]:
     """Yield the batches, and tell on the way how fast it goes and what is left; Ctrl-C tells where to go on."""
     began = told = clock()
@@ -31,7 +35,8 @@ def followed(
                 output.note(f"{kind}/{place.id}: {rows} rows, {rows / (now - began):.0f} a second, {left} of this kind")
     except KeyboardInterrupt:
         if place:
-            output.note(f"stopped; everything up to here is done. Go on with --after {place.kind}/{place.id}")
+            how = go_on or f"Go on with --after {place.kind}/{place.id}"
+            output.note(f"stopped; everything up to here is done. {how}")
         raise
 
 

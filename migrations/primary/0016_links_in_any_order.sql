@@ -230,9 +230,17 @@ create or replace function follow_payment() returns trigger
 language plpgsql as $$
 begin
     if new.app_from = 'event' or new.user_id is not null or new.merged_into is not null then
-        if new.subscription_ref is not null then  -- also one that is being recorded this moment
-            perform lock_name(new.gateway, new.account, 'subscription', new.subscription_ref);
-        end if;
+        -- Also those that are being recorded this moment: of what it names now, and of what it named before.
+        perform lock_name(new.gateway, new.account, named.kind, named.id)
+        from (
+            select 'subscription' as kind, new.subscription_ref as id
+            union
+            select 'subscription', old.subscription_ref
+            union
+            select 'customer', old.customer_ref where old.customer_ref <> new.customer_ref
+            order by 1, 2
+        ) as named
+        where named.id is not null;
         perform fold_subjects('subscription', array(
             select id from subscriptions
             where gateway = new.gateway and account = new.account

@@ -852,9 +852,17 @@ CREATE OR REPLACE FUNCTION public.follow_payment()
 AS $function$
 begin
     if new.app_from = 'event' or new.user_id is not null or new.merged_into is not null then
-        if new.subscription_ref is not null then  -- also one that is being recorded this moment
-            perform lock_name(new.gateway, new.account, 'subscription', new.subscription_ref);
-        end if;
+        -- Also those that are being recorded this moment: of what it names now, and of what it named before.
+        perform lock_name(new.gateway, new.account, named.kind, named.id)
+        from (
+            select 'subscription' as kind, new.subscription_ref as id
+            union
+            select 'subscription', old.subscription_ref
+            union
+            select 'customer', old.customer_ref where old.customer_ref <> new.customer_ref
+            order by 1, 2
+        ) as named
+        where named.id is not null;
         perform fold_subjects('subscription', array(
             select id from subscriptions
             where gateway = new.gateway and account = new.account
@@ -1072,7 +1080,11 @@ begin
             ' select webhook_event_id as id, created_at, reference, user_id, plan, amount_minor, currency, status,'
             ' event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id'
             ' from app_transactions where app = %L', view_name, p_app);
+        execute format('comment on view %I is %L', view_name, 'made by make_app_view');
         execute format('grant select on %I to gatehouse_worker, gatehouse_api, gatehouse_ops', view_name);
+    elsif position(format('(app = %L::text)', p_app) in coalesce(pg_get_viewdef(to_regclass(view_name)), '')) = 0 then
+        raise exception using errcode = '42P07',
+            message = format('the view of %s would be named %s, as something else is', p_app, view_name);
     end if;
     return view_name;
 end

@@ -168,6 +168,24 @@ def test_a_payment_and_a_subscription_that_learn_of_each_other_at_once_are_linke
     news.close()
 
 
+@pytest.mark.req("G9")
+def test_a_name_that_only_the_row_knows_has_the_lock_that_a_recording_takes(
+    gatehouse_database: GatehouseDatabase,
+) -> None:
+    fact = CustomerFact(objects=(CUSTOMER,))
+    locks, _apply = fetched_facts(ACCOUNT, (fact,), said_by="", occurred_at=EPOCH, job_id=1, livemode=False)
+    [taken_by_a_recording] = locks.values[locks.statement.parameters.index("name_locks")]
+    other = gatehouse_database.connect("intake")
+    with other.transaction() as transaction:
+        transaction.query("select lock_name('stripe', 'default', 'customer', '~cus')")
+        [taken] = transaction.query(
+            "select (classid::bigint << 32) | objid::bigint as key from pg_locks"
+            " where locktype = 'advisory' and pid = pg_backend_pid()"
+        )
+    assert taken["key"] == taken_by_a_recording
+    other.close()
+
+
 @pytest.mark.req("G8")
 def test_an_event_of_a_subscription_alone_is_noted_for_its_app(
     intake: Database, reader: Database, keyring: Keyring

@@ -68,6 +68,10 @@ class Settings:
     database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
+    payload_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")

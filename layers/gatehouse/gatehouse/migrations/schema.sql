@@ -3,7 +3,8 @@
 -- The words must be the same on Postgres 15 to 18, whoever owns the database, and in whatever month.
 
 -- name: described_relations
--- Lists tables, views and sequences; not the ledger, not extensions', not the partitions that come and go with the months.
+-- Lists tables, views and sequences; not the ledger, not extensions', not what comes and goes: the partitions of months,
+-- the views of apps that somebody added.
 select c.oid::bigint as oid
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -15,7 +16,18 @@ where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
       select from pg_catalog.pg_depend d
       where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
         and (d.deptype = 'e' or (c.relkind = 'S' and d.deptype in ('a', 'i')))
-  );
+  )
+  and (
+      -- The view of an app that somebody added: it says so itself, and reads app_transactions and nothing else.
+      c.relkind = 'v' and c.relname like '%\_subscriptions' and c.reloptions = '{security_invoker=true}'
+      and obj_description(c.oid, 'pg_class') = 'made by make_app_view'
+      and (
+          select array_agg(distinct d.refobjid::regclass::text)
+          from pg_catalog.pg_rewrite r
+          join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
+          where r.ev_class = c.oid and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> c.oid
+      ) = '{app_transactions}'
+  ) is not true;  -- a view without options has none to compare
 
 -- name: schemas_and_extensions
 -- Schemas beside public, and extensions without their version.
