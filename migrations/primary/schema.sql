@@ -1063,6 +1063,18 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.payments_of_email(p_email text)
+ RETURNS SETOF bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select id from payments
+    where merchant = current_setting('gatehouse.merchant', true) and email is not null and lower(email) = lower(p_email)
+$function$;
+REVOKE ALL ON FUNCTION payments_of_email(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payments_of_email(text) TO gatehouse_api, gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.reapply_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1277,6 +1289,61 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.use_api_key(p_id text, p_hash bytea)
+ RETURNS TABLE(answer text, key_id text, key_merchant text, key_role text, key_rate integer, requests_left integer, full_in_seconds numeric, wait_seconds numeric)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    shown api_keys;
+    mask bytea := convert_to(gen_random_uuid()::text, 'UTF8');
+    moment timestamptz;
+    tick interval;
+    busy timestamptz;
+begin
+    -- For this statement's own transaction: what it writes need not survive a crash, and the caller waits for it.
+    perform set_config('synchronous_commit', 'off', true);
+    select * into shown from api_keys where id = p_id;
+    if shown.id is null or sha256(shown.hash || mask) is distinct from sha256(p_hash || mask) then
+        answer := 'unknown';
+        return next;
+        return;
+    end if;
+    key_id := shown.id;
+    key_merchant := shown.merchant;
+    key_role := shown.role;
+    key_rate := shown.rate_per_minute;
+    answer := case
+        when shown.revoked_at is not null then 'revoked'
+        when shown.expires_at <= now() then 'expired'
+        when exists (select from merchants where id = shown.merchant and not is_active) then 'merchant_off'
+        else 'ok'
+    end;
+    if answer = 'ok' then
+        tick := interval '1 minute' / shown.rate_per_minute;
+        moment := clock_timestamp();
+        insert into api_usage as usage (key_id, busy_until)
+        values (shown.id, moment + tick)
+        on conflict on constraint api_usage_pkey do update set busy_until = greatest(usage.busy_until, moment) + tick
+            where greatest(usage.busy_until, moment) + tick <= moment + interval '1 minute'
+        returning usage.busy_until into busy;
+        if busy is null then
+            answer := 'limited';
+            select usage.busy_until into busy from api_usage as usage where usage.key_id = shown.id;
+            wait_seconds := greatest(extract(epoch from busy + tick - moment - interval '1 minute'), 0);
+        end if;
+        full_in_seconds := greatest(extract(epoch from busy - moment), 0);
+        requests_left := greatest(floor((60 - full_in_seconds) / extract(epoch from tick)), 0);
+        update api_keys set last_used_at = moment
+        where id = shown.id and (last_used_at is null or last_used_at < moment - interval '1 hour');
+    end if;
+    return next;
+end
+$function$;
+REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
+
 CREATE OR REPLACE FUNCTION public.write_audit()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1334,6 +1401,57 @@ GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehous
 
 CREATE SEQUENCE subject_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE subject_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE api_answers (
+    key_id text NOT NULL,
+    merchant text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status smallint NOT NULL,
+    body jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT api_answers_pkey PRIMARY KEY (key_id, merchant, idempotency_key),
+    CONSTRAINT api_answers_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
+);
+CREATE INDEX api_answers_created ON public.api_answers USING btree (created_at);
+ALTER TABLE api_answers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON api_answers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON api_answers FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, SELECT ON TABLE api_answers TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT, SELECT ON TABLE api_answers TO gatehouse_api;
+
+CREATE TABLE api_keys (
+    id text NOT NULL,
+    merchant text,
+    role text NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    rate_per_minute integer NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    created_by text NOT NULL DEFAULT SESSION_USER,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_check CHECK (((merchant IS NOT NULL) OR (role = 'ops'::text))),
+    CONSTRAINT api_keys_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT api_keys_id_check CHECK ((id ~ '^[A-Za-z0-9]{8}$'::text)),
+    CONSTRAINT api_keys_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT api_keys_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 60000))),
+    CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'developer'::text, 'admin'::text, 'ops'::text]))),
+    CONSTRAINT api_keys_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON api_keys FOR ALL TO CURRENT_USER, gatehouse_ops USING (true);
+COMMENT ON COLUMN api_keys.last_used_at IS 'exact to an hour: written no more often than that';
+GRANT INSERT, SELECT, UPDATE (revoked_at) ON TABLE api_keys TO gatehouse_ops;
+
+CREATE UNLOGGED TABLE api_usage (
+    key_id text NOT NULL,
+    busy_until timestamp with time zone NOT NULL,
+    CONSTRAINT api_usage_pkey PRIMARY KEY (key_id),
+    CONSTRAINT api_usage_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
+) WITH (fillfactor=50);
 
 CREATE TABLE app_transactions (
     webhook_event_id bigint NOT NULL,

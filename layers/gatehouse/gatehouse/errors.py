@@ -4,6 +4,8 @@
       SettingError                      SETTING_ERROR             500   no
       RequestRefused                    (given)                   4xx   no
         SignatureRefused                SIGNATURE_REFUSED         400   no
+        InputRefused                    INPUT_REFUSED             422   no
+        TooManyRequests                 TOO_MANY_REQUESTS         429   yes
       ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
       GatewayError                      GATEWAY_ERROR             502   (given)
         GatewayObjectMissing            GATEWAY_OBJECT_MISSING    502   (given)
@@ -64,6 +66,30 @@ class SignatureRefused(RequestRefused):
     """The signature is missing or does not match the body."""
 
     code = "SIGNATURE_REFUSED"
+
+
+class InputRefused(RequestRefused):
+    """One part of the request is not as it must be; the error names it."""
+
+    code = "INPUT_REFUSED"
+    http_status = 422
+
+    def __init__(self, message: str, *, field: str, place: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.place = place  # query, path, header or body
+
+
+class TooManyRequests(RequestRefused):
+    """The caller has used up its requests for now."""
+
+    code = "TOO_MANY_REQUESTS"
+    http_status = 429
+    retry_helps = True
+
+    def __init__(self, message: str | None = None, *, wait_seconds: int) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class ServiceUnavailable(GatehouseError):
