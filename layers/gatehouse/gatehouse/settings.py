@@ -81,6 +81,9 @@ class Settings:
     )
     paypal_certificate_root_file: str = text("PEM file of the root that signs the stand-in's certificates.")
 
+    order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
+    order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")
+
     backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
     backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")
 
