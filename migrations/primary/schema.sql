@@ -4,6 +4,15 @@
 
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.account_lock(p_gateway text, p_account text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select ('x' || encode(substr(sha256(convert_to(p_gateway || '/' || p_account, 'UTF8')), 1, 8), 'hex'))
+        ::bit(64)::bigint
+$function$;
+
 CREATE OR REPLACE FUNCTION public.add_item_type(p_name text)
  RETURNS void
  LANGUAGE plpgsql
@@ -698,7 +707,11 @@ begin
     select sum(amount_minor), coalesce(sum(amount_minor) filter (where refunds.status = 'completed'), 0)
     into refunds_known, refunds_completed
     from refunds
-    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null);
+    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null)
+      -- One that only we know of is in no total of the gateway's: it was not sent yet, or was refused.
+      and exists (
+          select from subject_names named
+          where named.subject_kind = 'refund' and named.subject_id = refunds.id and named.kind <> 'gatehouse_refund');
     if refunds_known is not null then
         -- A total that the gateway says may hold a refund that we do not know yet, and one that has failed since.
         words := words || jsonb_build_object('refunded_minor', refunds_completed
@@ -1316,6 +1329,16 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.note_refund(p_id uuid, p_state text, p_failure text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update refund_requests set state = p_state, failure = p_failure, updated_at = now()
+    where id = p_id and (state, failure) is distinct from (p_state, p_failure);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.one_payment_of(p_kind text, p_id bigint, p_payment_id bigint, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1590,6 +1613,93 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.request_refund(p_payment_id bigint, p_amount_minor bigint, p_reason text, p_idempotency_key text, p_gateways text[], p_full_only text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    paid payments;
+    held refund_requests;
+    left_minor bigint;
+    amount bigint := p_amount_minor;
+    names jsonb;
+begin
+    if p_idempotency_key is not null then
+        perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/refund key/' || p_idempotency_key, 0));
+        select * into held from refund_requests
+        where merchant = merchant_now and idempotency_key = p_idempotency_key;
+        if held.id is not null then
+            if (held.payment_id, held.asked_minor, held.reason)
+                is distinct from (p_payment_id, p_amount_minor, p_reason) then
+                raise exception using errcode = 'GH004',
+                    message = 'the idempotency key was used for another refund';
+            end if;
+            perform set_config('gatehouse.refund', held.id::text, true);
+            return;
+        end if;
+    end if;
+    select p.* into paid from payments named join payments p on p.id = coalesce(named.merged_into, named.id)
+    where named.id = p_payment_id and named.merchant = merchant_now and p.merchant = merchant_now;
+    if paid.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such payment';
+    end if;
+    -- As a recording does: the account first, so that nothing is joined meanwhile, then the payment.
+    perform pg_advisory_xact_lock_shared(account_lock(paid.gateway, paid.account));
+    select * into paid from payments where id = (select coalesce(merged_into, id) from payments where id = paid.id)
+    for update;
+    if paid.gateway <> all (p_gateways) then
+        raise exception using errcode = 'GH009', message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
+    elsif paid.status not in ('completed', 'partially_refunded', 'refunded') then
+        raise exception using errcode = 'GH009', message = 'a payment that is ' || paid.status || ' cannot be refunded';
+    end if;
+    left_minor := greatest(paid.received_minor - coalesce(paid.refunded_minor, 0) - coalesce((
+        select sum(amount_minor) from refunds where payment_id = paid.id and status = 'pending'), 0), 0);
+    amount := coalesce(amount, left_minor);
+    if left_minor = 0 then
+        raise exception using errcode = 'GH007', constraint = '0', message = 'nothing is left of this payment to refund';
+    elsif amount > left_minor then
+        raise exception using errcode = 'GH007', constraint = left_minor::text,
+            message = amount || ' is more than what is left of this payment: ' || left_minor;
+    elsif amount < 1 then
+        perform refuse_field('amount_minor', 'must be at least 1');
+    elsif paid.gateway = any (p_full_only) and amount <> paid.received_minor then
+        perform refuse_field('amount_minor', paid.gateway || ' refunds whole payments only: ' || paid.received_minor);
+    end if;
+    select jsonb_agg(jsonb_build_object('kind', kind, 'id', object_id) order by kind, object_id) into names
+    from payment_objects where payment_id = paid.id;
+    held.id := gen_random_uuid();
+    insert into jobs (topic, business_key, merchant, arguments)
+    values ('send_refund', held.id::text, merchant_now, jsonb_build_object(
+        'request', held.id, 'gateway', paid.gateway, 'account', paid.account, 'livemode', paid.livemode,
+        'payment', names, 'amount_minor', amount, 'currency', paid.currency))
+    returning id into held.job_id;
+    insert into refund_requests (
+        id, merchant, payment_id, gateway, account, amount_minor, currency, reason, actor, idempotency_key,
+        asked_minor, job_id
+    ) values (
+        held.id, merchant_now, paid.id, paid.gateway, paid.account, amount, paid.currency, p_reason,
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user), p_idempotency_key,
+        p_amount_minor, held.job_id
+    );
+    -- Without a time: whatever the gateway says of it lies over this.
+    perform apply_facts(
+        merchant_now, paid.gateway, paid.account,
+        jsonb_build_object('payments', '[]'::jsonb, 'others', jsonb_build_array(jsonb_build_object(
+            'kind', 'refund', 'rank', 1,
+            'objects', jsonb_build_array(jsonb_build_object('kind', 'gatehouse_refund', 'id', held.id)),
+            'words', jsonb_strip_nulls(jsonb_build_object(
+                'status', 'pending', 'amount_minor', amount, 'currency', paid.currency, 'reason', p_reason,
+                'gateway_id', held.id, 'payment', names, 'livemode', paid.livemode))))),
+        'request ' || held.id, null, held.job_id, null, now(), false);
+    perform set_config('gatehouse.refund', held.id::text, true);
+end
+$function$;
+REVOKE ALL ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.save_customer(p_customer jsonb)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1642,6 +1752,30 @@ AS $function$
              regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'), '[^[:alnum:]\u0080-\uffff]+') as word
     where word <> ''
 $function$;
+
+CREATE OR REPLACE FUNCTION public.send_refund_again(p_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held refund_requests;
+begin
+    select * into held from refund_requests where id = p_id and merchant = working_for() for update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such refund';
+    elsif held.state <> 'unknown' then
+        raise exception using errcode = 'GH009', message = 'the refund is ' || held.state || ', not unknown';
+    end if;
+    update refund_requests set state = 'pending', failure = null, updated_at = now() where id = held.id;
+    update jobs set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null,
+        lease_token = null, lease_until = null
+    where id = held.job_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION send_refund_again(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION send_refund_again(uuid) TO gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.set_order_status(p_order_id bigint, p_status text, p_expected_version integer)
  RETURNS void
@@ -2454,6 +2588,38 @@ CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW 
 CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE refund_requests (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    merchant text NOT NULL,
+    payment_id bigint NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reason text,
+    state text NOT NULL DEFAULT 'pending'::text,
+    failure text,
+    actor text NOT NULL,
+    idempotency_key text,
+    asked_minor bigint,
+    job_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT refund_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT refund_requests_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT refund_requests_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text]))),
+    CONSTRAINT refund_requests_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id)
+);
+CREATE UNIQUE INDEX refund_requests_key ON public.refund_requests USING btree (merchant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX refund_requests_newest ON public.refund_requests USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX refund_requests_open ON public.refund_requests USING btree (merchant, created_at) WHERE (state = ANY (ARRAY['sending'::text, 'unknown'::text]));
+CREATE INDEX refund_requests_payment ON public.refund_requests USING btree (payment_id);
+ALTER TABLE refund_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON refund_requests FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON refund_requests FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE refund_requests TO gatehouse_api;
+GRANT SELECT, UPDATE (state, failure, updated_at) ON TABLE refund_requests TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE refunds (
     id bigint NOT NULL,

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+from gatehouse.accounts import GatewayAccount
+from gatehouse.facts import Event, Fact, Need, ObjectName, PaymentFact, PaymentStatus, RefundFact, RefundStatus
+from gatehouse.intake.record import Delivery
 from gatehouse.models.customers import NewCustomer
 from gatehouse.models.orders import NewItem, NewOrder, Numbering
+from tests.intake.stories import ACCOUNT, ARRIVED, EPOCH
 
 DEFAULT = "default"
 JOHN = NewCustomer("John.Doe@example.com", "John", "Doe", "+1-555-0123")
@@ -42,3 +46,44 @@ def at_once(works: Sequence[Callable[[], Any]]) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
+
+
+def told(
+    event: str, *facts: Fact, second: int | None = 0, needs: tuple[Need, ...] = (), account: GatewayAccount = ACCOUNT
+) -> Delivery:
+    """Return an event with these facts, as intake gets it."""
+    at = None if second is None else EPOCH + timedelta(seconds=second)
+    return Delivery(account, Event(event, "test", at, False, facts, needs), b'{"told": true}', ARRIVED)
+
+
+def paid(
+    name: str,
+    amount_minor: int = TOTAL,
+    *,
+    also: Sequence[ObjectName] = (),
+    refunded_minor: int | None = None,
+    **words: Any,
+) -> PaymentFact:
+    """Return the fact of a payment that came in."""
+    return PaymentFact(
+        (ObjectName("payment_intent", name), *also),
+        **{
+            "status": PaymentStatus.COMPLETED,
+            "amount_minor": amount_minor,
+            "received_minor": amount_minor,
+            "refunded_minor": refunded_minor,
+            "currency": "USD",
+            **words,
+        },
+    )
+
+
+def refunded(name: str, payment: str, amount_minor: int, status: RefundStatus = RefundStatus.COMPLETED) -> RefundFact:
+    """Return the fact of a refund of a payment."""
+    return RefundFact(
+        (ObjectName("refund", name),),
+        payment=(ObjectName("payment_intent", payment),),
+        status=status,
+        amount_minor=amount_minor,
+        currency="USD",
+    )

@@ -244,7 +244,8 @@ def orders_named(store: Store, merchant: str, name: str) -> list[Order]:
 def find_order_named(store: Store, merchant: str, name: str) -> Order:
     """Return the one order of a number, a reference, or any gateway's id of a payment's object, or raise NotFound."""
     found = orders_named(store, merchant, name)
-    exact = [order for order in found if order.number == name] or found
+    # Its own names count before what a payment of another order is called.
+    exact = [order for order in found if name in (order.number, order.reference)] or found
     if not exact:
         raise NotFound(f"no order is named {name}")
     if len(exact) > 1:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
 from gatehouse.database.connection import Transaction
 from gatehouse.database.flush import Result, Row
@@ -61,14 +62,14 @@ def page_of[Found](rows: list[Found], most: int, place: Any) -> Page[Found]:
     return Page(rows[:most], f"{at.isoformat()}/{row_id}")
 
 
-def place_after(after: str | None) -> dict[str, Any]:
+def place_after(after: str | None, kind: type[int] | type[UUID] = int) -> dict[str, Any]:
     """Return the place that a page's `next` names, as statements take it; raise ValidationError for anything else."""
     if after is None:
         return {"after_at": None, "after_id": None}
     at, slash, row_id = after.partition("/")
     try:
         moment = datetime.fromisoformat(at)
-        place = {"after_at": moment, "after_id": int(row_id)}
+        place = {"after_at": moment, "after_id": kind(row_id)}
     except ValueError:
         raise ValidationError.of_field("after", "is not what a page gave as its next") from None
     if not slash or moment.tzinfo is None:
