@@ -85,10 +85,18 @@ class GatewayError(GatehouseError):
     code = "GATEWAY_ERROR"
     http_status = 502
 
-    def __init__(self, message: str, *, retry_helps: bool, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_helps: bool,
+        retry_after_seconds: float | None = None,
+        answered_status: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_helps = retry_helps
         self.retry_after_seconds = retry_after_seconds
+        self.answered_status = answered_status  # of HTTP; None where there was no answer, or one that says nothing
 
 
 class GatewayObjectMissing(GatewayError):

@@ -75,6 +75,7 @@ class Settings:
     inbox_queue_url: str = text("Queue for sealed requests that arrive while the database is away.")
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
+    paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
 
     paypal_certificate_host: str = text(
         "Host and port of a stand-in for the sandbox's certificates, over plain HTTP; accepted only in the local stage."

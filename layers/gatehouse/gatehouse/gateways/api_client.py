@@ -120,15 +120,16 @@ class ApiClient:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
         if status == 404:
-            return GatewayObjectMissing(message, retry_helps=False)
+            return GatewayObjectMissing(message, retry_helps=False, answered_status=status)
         if status in (401, 403):
-            return GatewayKeyRefused(message, retry_helps=False)
+            return GatewayKeyRefused(message, retry_helps=False, answered_status=status)
         advice = response.headers.get("stripe-should-retry")
         retry_helps = advice == "true" if advice in ("true", "false") else status in RETRYABLE_STATUSES or status >= 500
         return GatewayError(
             message,
             retry_helps=retry_helps,
             retry_after_seconds=_retry_after_seconds(response) if retry_helps else None,
+            answered_status=status,
         )
 
 
