@@ -59,10 +59,11 @@ def _stripe(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
 def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount:
     webhook_id = kept.token("paypal_webhook_id", "WH")
     certificate = paypal_certificate(folder.resolve() / "paypal")
-    api = GatewayApi(PaypalApi(certificate.file.read_text()), ports.port("paypal"))
+    app = {"client_id": kept.token("paypal_client_id", "A"), "client_secret": kept.token("paypal_client_secret", "E")}
+    api = GatewayApi(PaypalApi(certificate.file.read_text(), **app), ports.port("paypal"))
     return GatewayAccount(
         name="paypal",
-        secret={"signing_secrets": [webhook_id], "mode": "both"},
+        secret={"signing_secrets": [webhook_id], "mode": "both", **app},
         shown={
             "webhook_id": webhook_id,
             "cert_url": api.url + PaypalApi.CERTIFICATE_PATH,
@@ -71,6 +72,7 @@ def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount
         sample=EVENTS / "paypal" / "payment.capture.completed.json",
         api=api,
         settings={
+            "PAYPAL_API_URL": api.url,
             "PAYPAL_CERTIFICATE_HOST": urlsplit(api.url).netloc,
             "PAYPAL_CERTIFICATE_ROOT_FILE": str(certificate.root_file),
         },

@@ -1,14 +1,33 @@
 """What the stand-in for Stripe's API answers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from local.gateway_apis import ApiAnswer, ApiRequest
 
+# Where the API has the objects of each kind.
+PATHS = {
+    "charge": "charges",
+    "checkout.session": "checkout/sessions",
+    "customer": "customers",
+    "dispute": "disputes",
+    "invoice": "invoices",
+    "payment_intent": "payment_intents",
+    "payout": "payouts",
+    "refund": "refunds",
+    "subscription": "subscriptions",
+    "transfer": "transfers",
+}
+KINDS = {path: kind for kind, path in PATHS.items()}
+
 
 class StripeApi:
-    """Payment intents and charges, with a fee of 2.9 % + 30 (rounded half up) on what was captured."""
+    """What Stripe has told us in events, with a fee of 2.9 % + 30 (rounded half up) on what was captured.
+
+    Of payment intents and charges it knows the one by the other, as Stripe does.
+    """
 
     name = "stripe"
 
@@ -16,16 +35,14 @@ class StripeApi:
         self._things: dict[str, tuple[int, dict[str, Any]]] = {}  # by id: when it was so, and the object
 
     def learn(self, event_body: bytes) -> None:
-        """Take over the payment intent or charge of an event; an older event does not overwrite a newer one."""
+        """Take over the objects of an event; an older event does not overwrite a newer one."""
         event = json.loads(event_body)
-        thing = event["data"]["object"]
-        charges = thing.get("charges")  # in payment intents before version 2022-11-15
-        for each in (thing, *(charges.get("data", ()) if isinstance(charges, dict) else ())):
-            if isinstance(each, dict) and each.get("object") in ("payment_intent", "charge") and "id" in each:
-                self._keep(each, event["created"])
+        for each in _objects_in(event["data"]["object"]):
+            gone = event.get("type") == "customer.deleted"
+            self._keep({"id": each["id"], "object": "customer", "deleted": True} if gone else each, event["created"])
 
     def remember(self, thing: dict[str, Any]) -> None:
-        """Know one payment intent or charge from now on."""
+        """Know one object from now on."""
         self._keep(thing, thing.get("created", 0))
 
     def _keep(self, thing: dict[str, Any], moment: int) -> None:
@@ -34,22 +51,48 @@ class StripeApi:
             self._things[thing["id"]] = (moment, thing)
 
     def answer(self, request: ApiRequest) -> ApiAnswer:
-        """Answer GET /v1/payment_intents/{id} and GET /v1/charges/{id}, with their expansions."""
+        """Answer GET /v1/{objects}/{id} with its expansions, and GET /v1/refunds, page by page."""
         if not request.headers.get("authorization", "").startswith("Bearer sk_"):
             return self.refusal(401)
-        expand = request.query.get("expand[]", [])
-        match request.method, request.path.strip("/").split("/"):
-            case "GET", ["v1", "payment_intents", intent_id]:
-                intent = self._payment_intent(intent_id)
-                if intent is None:
-                    return _missing(intent_id)
-                return ApiAnswer(200, self._expanded_intent(intent, expand))
-            case "GET", ["v1", "charges", charge_id]:
-                charge = self._charge(charge_id)
-                if charge is None:
-                    return _missing(charge_id)
-                return ApiAnswer(200, _expanded_charge(charge, "balance_transaction" in expand))
+        version, _, path = request.path.strip("/").partition("/")
+        if (request.method, version) == ("GET", "v1"):
+            if path == "refunds":
+                return self._list_of_refunds(request.query)
+            collection, _, object_id = path.rpartition("/")
+            if kind := KINDS.get(collection):
+                found = self._found(kind, unquote(object_id), request.query.get("expand[]", []))
+                return _missing(kind, object_id) if found is None else ApiAnswer(200, found)
         return _refused(404, "invalid_request_error", f"Unrecognized request URL ({request.method}: {request.path}).")
+
+    def _found(self, kind: str, object_id: str, expand: list[str]) -> dict[str, Any] | None:
+        """Return an object of a kind as Stripe shows it, or None."""
+        if kind == "payment_intent":
+            intent = self._payment_intent(object_id)
+            return None if intent is None else self._expanded_intent(intent, expand)
+        if kind == "charge":
+            charge = self._charge(object_id)
+            return None if charge is None else _expanded_charge(charge, "balance_transaction" in expand)
+        thing = self._things.get(object_id, (0, {}))[1]
+        if thing.get("object") != kind:
+            return None
+        if kind == "invoice" and "payments" in expand:
+            return {**thing, "payments": _list(self._all("invoice_payment", "invoice", object_id))}
+        return _with_transaction(thing) if "balance_transaction" in expand else thing
+
+    def _all(self, kind: str, by: str, value: str) -> list[dict[str, Any]]:
+        """Return the objects of a kind that belong to another one, the newest first."""
+        found = [thing for _, thing in self._things.values() if thing["object"] == kind and thing.get(by) == value]
+        return sorted(found, key=lambda thing: (thing.get("created", 0), thing["id"]), reverse=True)
+
+    def _list_of_refunds(self, query: Mapping[str, list[str]]) -> ApiAnswer:
+        by = "payment_intent" if "payment_intent" in query else "charge"
+        refunds = self._all("refund", by, query.get(by, [""])[0])
+        after, limit = query.get("starting_after", [""])[0], int(query.get("limit", ["10"])[0])
+        start = next((number for number, each in enumerate(refunds, start=1) if each["id"] == after), 0)
+        page = refunds[start : start + limit]
+        if "data.balance_transaction" in query.get("expand[]", []):
+            page = [_with_transaction(each) for each in page]
+        return ApiAnswer(200, {**_list(page), "has_more": start + limit < len(refunds), "url": "/v1/refunds"})
 
     def refusal(self, status: int) -> ApiAnswer:
         """Return Stripe's words for 401, 429 and 500."""
@@ -64,8 +107,7 @@ class StripeApi:
         """Return a payment intent that is known, or that a known charge belongs to."""
         if intent_id in self._things:
             return self._things[intent_id][1]
-        charges = (thing for _, thing in self._things.values() if thing.get("payment_intent") == intent_id)
-        charge = next(charges, None)
+        charge = next(iter(self._all("charge", "payment_intent", intent_id)), None)
         if charge is None:
             return None
         return {
@@ -85,7 +127,12 @@ class StripeApi:
             return self._things[charge_id][1]
         intents = (thing for _, thing in self._things.values() if _latest_charge_of(thing) == charge_id)
         intent = next(intents, None)
-        return None if intent is None else _charge_of_intent(charge_id, intent)
+        if intent is None:
+            return None
+        refunds = self._all("refund", "charge", charge_id)
+        refunded = sum(each["amount"] for each in refunds if each.get("status") in ("pending", "succeeded"))
+        charge = _charge_of_intent(charge_id, intent)
+        return {**charge, "amount_refunded": refunded, "refunded": 0 < charge["amount_captured"] <= refunded}
 
     def _expanded_intent(self, intent: dict[str, Any], expand: list[str]) -> dict[str, Any]:
         charge_id = _latest_charge_of(intent)
@@ -94,6 +141,16 @@ class StripeApi:
         if charge is None or not whole:
             return {**intent, "latest_charge": charge_id}
         return {**intent, "latest_charge": _expanded_charge(charge, "latest_charge.balance_transaction" in expand)}
+
+
+def _objects_in(thing: object) -> Iterator[dict[str, Any]]:
+    """Give an object, and those that it lists whole: charges before 2022-11-15 with their refunds, payments."""
+    if isinstance(thing, dict) and "id" in thing and thing.get("object") in (*PATHS, "invoice_payment"):
+        yield thing
+        for name in ("charges", "refunds", "payments"):
+            inner = thing.get(name)
+            for each in inner.get("data", ()) if isinstance(inner, dict) else ():
+                yield from _objects_in(each)
 
 
 def fee_minor(amount_minor: int) -> int:
@@ -167,8 +224,32 @@ def _expanded_charge(charge: Mapping[str, Any], with_transaction: bool) -> dict[
     return {**charge, "balance_transaction": transaction}
 
 
-def _missing(thing_id: str) -> ApiAnswer:
-    kind = "payment_intent" if thing_id.startswith("pi_") else "charge"
+def _with_transaction(thing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a refund or payout with its balance transaction as an object; Stripe takes nothing for either here."""
+    transaction_id = thing.get("balance_transaction")
+    if not isinstance(transaction_id, str):
+        return dict(thing)
+    transaction = {
+        "id": transaction_id,
+        "object": "balance_transaction",
+        "amount": -thing["amount"],
+        "created": thing.get("created"),
+        "currency": thing["currency"],
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": -thing["amount"],
+        "source": thing["id"],
+        "type": thing["object"],
+    }
+    return {**thing, "balance_transaction": transaction}
+
+
+def _list(things: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"object": "list", "data": things, "has_more": False}
+
+
+def _missing(kind: str, thing_id: str) -> ApiAnswer:
     return _refused(404, "invalid_request_error", f"No such {kind}: '{thing_id}'", code="resource_missing")
 
 

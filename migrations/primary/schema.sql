@@ -4,6 +4,28 @@
 
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.account_lock(p_gateway text, p_account text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select ('x' || encode(substr(sha256(convert_to(p_gateway || '/' || p_account, 'UTF8')), 1, 8), 'hex'))
+        ::bit(64)::bigint
+$function$;
+
+CREATE OR REPLACE FUNCTION public.add_item_type(p_name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    insert into item_types (merchant, name) values (working_for(), p_name);
+end
+$function$;
+REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -287,6 +309,158 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.change_customer(p_id bigint, p_changes jsonb, p_expected_version integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held customers;
+begin
+    select * into held from customers where id = p_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such customer';
+    elsif held.erased_at is not null then
+        raise exception using errcode = 'GH009', message = 'the customer was erased';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the customer was changed since it was read';
+    end if;
+    held := jsonb_populate_record(held, p_changes);
+    begin
+        update customers set
+            email = held.email, first_name = held.first_name, last_name = held.last_name, phone = held.phone,
+            consent_at = held.consent_at, consent_scope = held.consent_scope, retain_until = held.retain_until,
+            version = version + 1, updated_at = now()
+        where id = p_id;
+    exception when unique_violation then
+        perform refuse_field('email', 'another customer has this address');
+    end;
+end
+$function$;
+REVOKE ALL ON FUNCTION change_customer(bigint,jsonb,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION change_customer(bigint,jsonb,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.create_order(p_order jsonb, p_customer jsonb, p_items jsonb, p_prefix text, p_zone text, p_at timestamp with time zone, p_idempotency_key text, p_content_hash text, OUT order_id bigint, OUT is_new boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    said orders := jsonb_populate_record(null::orders, p_order);
+    held orders;
+    wrong record;
+    broken text;
+begin
+    if p_idempotency_key is not null then
+        perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/order key/' || p_idempotency_key, 0));
+        select * into held from orders where merchant = merchant_now and idempotency_key = p_idempotency_key;
+        if held.id is not null and held.content_hash is distinct from p_content_hash then
+            raise exception using errcode = 'GH004',
+                message = 'the idempotency key was used for order ' || held.number || ', which has another content';
+        elsif held.id is not null then
+            order_id := held.id;
+            is_new := false;
+            perform set_config('gatehouse.order', order_id::text, true);
+            return;
+        end if;
+    end if;
+    select 'items[' || place - 1 || '].item_type' as field, item ->> 'item_type' as item_type into wrong
+    from jsonb_array_elements(p_items) with ordinality as items (item, place)
+    where not exists (
+        select from item_types where merchant = merchant_now and name = item ->> 'item_type')
+    order by place
+    limit 1;
+    if found then
+        perform refuse_field(wrong.field, 'there is no item type ' || coalesce(wrong.item_type, 'null'));
+    end if;
+    if said.reference ~ ('^' || p_prefix || '-\d{8}-\d{4,}$') then
+        perform refuse_field('reference', 'has the form of an order number');
+    end if;
+    said.customer_id := save_customer(p_customer);
+    said.number := next_order_number(merchant_now, p_prefix, (p_at at time zone p_zone)::date);
+    order_id := nextval(pg_get_serial_sequence('orders', 'id'));
+    is_new := true;
+    perform lock_order_names(merchant_now, array[said.number, said.reference, order_id::text]);
+    begin
+        insert into orders (
+            id, merchant, number, customer_id, livemode, event_id, event_name, event_date, currency, subtotal_minor,
+            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash, search
+        ) overriding system value
+        select
+            order_id, merchant_now, said.number, said.customer_id, said.livemode, said.event_id, said.event_name,
+            said.event_date, said.currency, said.subtotal_minor, said.tax_minor, said.fee_minor, said.discount_minor,
+            said.total_minor, said.reference, said.metadata, p_idempotency_key, p_content_hash,
+            search_words(merchant_now, array[said.number, said.reference] || array[
+                c.email, c.first_name, c.last_name] || array(
+                select t.text from jsonb_array_elements(p_items) as item,
+                    lateral (values (item ->> 'attendee_name'), (item ->> 'attendee_email')) as t (text)))
+        from customers c where c.id = said.customer_id;
+    exception when unique_violation then
+        get stacked diagnostics broken = constraint_name;
+        if broken <> 'orders_reference' then
+            raise;
+        end if;
+        perform refuse_field('reference', 'another order has it');
+    end;
+    insert into order_items (
+        merchant, order_id, item_type, description, quantity, unit_minor, total_minor, attendee_name, attendee_email)
+    select
+        merchant_now, create_order.order_id, item.item_type, item.description, item.quantity, item.unit_minor,
+        item.total_minor, item.attendee_name, item.attendee_email
+    from jsonb_array_elements(p_items) with ordinality as items (value, place),
+         lateral jsonb_to_record(items.value) as item (
+             item_type text, description text, quantity integer, unit_minor bigint, total_minor bigint,
+             attendee_name text, attendee_email text)
+    order by items.place;
+    perform set_config('gatehouse.order', order_id::text, true);
+end
+$function$;
+REVOKE ALL ON FUNCTION create_order(jsonb,jsonb,jsonb,text,text,timestamp with time zone,text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_order(jsonb,jsonb,jsonb,text,text,timestamp with time zone,text,text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.customer_of(p_merchant text, p_email text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    found_id bigint;
+begin
+    select id into found_id from customers where merchant = p_merchant and email_key = lower(p_email);
+    if found_id is null then
+        insert into customers (merchant, email) values (p_merchant, p_email)
+        on conflict (merchant, email_key) where email_key is not null do nothing
+        returning id into found_id;
+    end if;
+    if found_id is null then  -- another transaction was quicker
+        select id into found_id from customers where merchant = p_merchant and email_key = lower(p_email);
+    end if;
+    return found_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION customer_of(text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customer_of(text,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.customers_with_words(p_text text)
+ RETURNS TABLE(customer_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query select id from customers
+        where search @@ search_query(merchant_now, p_text) and merchant = merchant_now;
+end
+$function$;
+REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -533,7 +707,11 @@ begin
     select sum(amount_minor), coalesce(sum(amount_minor) filter (where refunds.status = 'completed'), 0)
     into refunds_known, refunds_completed
     from refunds
-    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null);
+    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null)
+      -- One that only we know of is in no total of the gateway's: it was not sent yet, or was refused.
+      and exists (
+          select from subject_names named
+          where named.subject_kind = 'refund' and named.subject_id = refunds.id and named.kind <> 'gatehouse_refund');
     if refunds_known is not null then
         -- A total that the gateway says may hold a refund that we do not know yet, and one that has failed since.
         words := words || jsonb_build_object('refunded_minor', refunds_completed
@@ -808,6 +986,16 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.follow_attendee_words()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform refresh_order_search(array[new.order_id]);
+    return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.follow_customer()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -820,6 +1008,40 @@ begin
         select id from payments
         where merchant = new.merchant and customer_ref = new.gateway_id and gateway = new.gateway
           and account = new.account and merged_into is null));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_customer_words()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform refresh_order_search(array(select id from orders where customer_id = new.id));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update payments p set order_id = new.id
+    where p.id in (
+            select id from payments where merchant = new.merchant and reference in (new.number, new.reference)
+            union
+            select id from payments
+            where merchant = new.merchant and metadata ->> 'order_number' in (new.number, new.reference, new.id::text)
+            union
+            select id from payments
+            where merchant = new.merchant and metadata ->> 'order_id' in (new.number, new.reference, new.id::text)
+        )
+        and p.merged_into is null and p.order_id is distinct from new.id
+        and new.id = order_named(p.merchant, p.metadata, p.reference);
+    if new.total_minor = 0 then
+        perform settle_order(new.id);
+    end if;
     return null;
 end
 $function$;
@@ -841,6 +1063,21 @@ begin
     if tg_op = 'UPDATE' then
         update app_transactions set app = new.app, user_id = coalesce(new.user_id, user_id)
         where payment_id = new.id and (app is distinct from new.app or user_id is distinct from new.user_id);
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_payment_of_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'UPDATE' and old.order_id is not null and old.order_id is distinct from new.order_id then
+        perform settle_order(old.order_id);
+    end if;
+    if new.order_id is not null then
+        perform settle_order(new.order_id);
     end if;
     return null;
 end
@@ -921,6 +1158,57 @@ begin
     update app_transactions set payment_id = home where payment_id = any (others);
     update payments set merged_into = home where id = any (others) or merged_into = any (others);
     return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.link_gateway_customer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if new.email ~ '@' and length(new.email) <= 320 and (tg_op = 'INSERT' or new.email is distinct from old.email) then
+        new.customer_id := customer_of(new.merchant, new.email);
+    end if;
+    return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.link_payment()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'INSERT' then
+        -- A fold inserts, and updates where the row is there: then the trigger of the update is the one that counts.
+        if exists (select from payments where id = new.id) then
+            return new;
+        end if;
+        new.order_id := order_named(new.merchant, new.metadata, new.reference);
+    elsif new.merged_into is not null then
+        new.order_id := null;
+        return new;
+    elsif (old.metadata, old.reference) is distinct from (new.metadata, new.reference) then
+        new.order_id := order_named(new.merchant, new.metadata, new.reference);
+    end if;
+    if new.email ~ '@' and length(new.email) <= 320 and (tg_op = 'INSERT' or new.email is distinct from old.email) then
+        new.customer_id := customer_of(new.merchant, new.email);
+    end if;
+    return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_order_names(p_merchant text, p_names text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform pg_advisory_xact_lock(key)
+    from (
+        select distinct hashtextextended(p_merchant || '/order/' || name, 0) as key
+        from unnest(p_names) as name
+        where name is not null
+        order by key
+    ) as keys;
 end
 $function$;
 
@@ -1025,6 +1313,32 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    place integer;
+begin
+    insert into order_counters as counter (merchant, day, last_number) values (p_merchant, p_day, 1)
+    on conflict (merchant, day) do update set last_number = counter.last_number + 1
+    returning last_number into place;
+    -- Four digits at least; the 10,000th of a day has five.
+    return p_prefix || '-' || to_char(p_day, 'YYYYMMDD') || '-'
+        || case when place < 10000 then lpad(place::text, 4, '0') else place::text end;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_refund(p_id uuid, p_state text, p_failure text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update refund_requests set state = p_state, failure = p_failure, updated_at = now()
+    where id = p_id and (state, failure) is distinct from (p_state, p_failure);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.one_payment_of(p_kind text, p_id bigint, p_payment_id bigint, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1043,6 +1357,65 @@ begin
     return join_payments(array[before, p_payment_id]);
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.order_named(p_merchant text, p_metadata jsonb, p_reference text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    names text[] := array[p_metadata ->> 'order_number', p_metadata ->> 'order_id', p_reference];
+    each text;
+    found_id bigint;
+begin
+    perform lock_order_names(p_merchant, names);
+    foreach each in array names loop
+        continue when each is null;
+        select id into found_id from orders where merchant = p_merchant and number = each;
+        if found_id is null then
+            select id into found_id from orders where merchant = p_merchant and reference = each;
+        end if;
+        if found_id is null and each ~ '^[1-9]\d{9,17}$' then
+            select id into found_id from orders where merchant = p_merchant and id = each::bigint;
+        end if;
+        exit when found_id is not null;
+    end loop;
+    return found_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION order_named(text,jsonb,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION order_named(text,jsonb,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.order_steps(p_status text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case p_status
+        when 'pending' then array['processing', 'completed', 'failed', 'cancelled']
+        when 'processing' then array['completed', 'failed', 'cancelled']
+        when 'completed' then array['partially_refunded', 'refunded']
+        when 'partially_refunded' then array['refunded']
+        else '{}'::text[]
+    end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.orders_with_words(p_text text)
+ RETURNS TABLE(order_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query select id from orders
+        where search @@ search_query(merchant_now, p_text) and merchant = merchant_now;
+end
+$function$;
+REVOKE ALL ON FUNCTION orders_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION orders_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
@@ -1189,6 +1562,27 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.refresh_order_search(p_ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update orders o set search = fresh.words
+    from (
+        select o.id, search_words(
+            o.merchant, array[o.number, o.reference, c.email, c.first_name, c.last_name] || array(
+                select t.text from order_items i, lateral (values (i.attendee_name), (i.attendee_email)) as t (text)
+                where i.order_id = o.id)) as words
+        from orders o join customers c on c.id = o.customer_id
+        where o.id = any (p_ids)
+    ) as fresh
+    where o.id = fresh.id and o.search is distinct from fresh.words;
+end
+$function$;
+REVOKE ALL ON FUNCTION refresh_order_search(bigint[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.refunded_by(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1221,6 +1615,273 @@ begin
     raise exception using errcode = '42501', message = 'payment_audit_log is append-only';
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_field(p_field text, p_reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception using errcode = 'GH005', constraint = p_field, message = p_field || ': ' || p_reason;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.request_refund(p_payment_id bigint, p_amount_minor bigint, p_reason text, p_idempotency_key text, p_gateways text[], p_full_only text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    paid payments;
+    held refund_requests;
+    left_minor bigint;
+    amount bigint := p_amount_minor;
+    names jsonb;
+begin
+    if p_idempotency_key is not null then
+        perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/refund key/' || p_idempotency_key, 0));
+        select * into held from refund_requests
+        where merchant = merchant_now and idempotency_key = p_idempotency_key;
+        if held.id is not null then
+            if (held.payment_id, held.asked_minor, held.reason)
+                is distinct from (p_payment_id, p_amount_minor, p_reason) then
+                raise exception using errcode = 'GH004',
+                    message = 'the idempotency key was used for another refund';
+            end if;
+            perform set_config('gatehouse.refund', held.id::text, true);
+            return;
+        end if;
+    end if;
+    select p.* into paid from payments named join payments p on p.id = coalesce(named.merged_into, named.id)
+    where named.id = p_payment_id and named.merchant = merchant_now and p.merchant = merchant_now;
+    if paid.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such payment';
+    end if;
+    -- As a recording does: the account first, so that nothing is joined meanwhile, then the payment.
+    perform pg_advisory_xact_lock_shared(account_lock(paid.gateway, paid.account));
+    select * into paid from payments where id = (select coalesce(merged_into, id) from payments where id = paid.id)
+    for update;
+    if paid.gateway <> all (p_gateways) then
+        raise exception using errcode = 'GH009', message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
+    elsif paid.status not in ('completed', 'partially_refunded', 'refunded') then
+        raise exception using errcode = 'GH009', message = 'a payment that is ' || paid.status || ' cannot be refunded';
+    end if;
+    left_minor := greatest(paid.received_minor - coalesce(paid.refunded_minor, 0) - coalesce((
+        select sum(amount_minor) from refunds where payment_id = paid.id and status = 'pending'), 0), 0);
+    amount := coalesce(amount, left_minor);
+    if left_minor = 0 then
+        raise exception using errcode = 'GH007', constraint = '0', message = 'nothing is left of this payment to refund';
+    elsif amount > left_minor then
+        raise exception using errcode = 'GH007', constraint = left_minor::text,
+            message = amount || ' is more than what is left of this payment: ' || left_minor;
+    elsif amount < 1 then
+        perform refuse_field('amount_minor', 'must be at least 1');
+    elsif paid.gateway = any (p_full_only) and amount <> paid.received_minor then
+        perform refuse_field('amount_minor', paid.gateway || ' refunds whole payments only: ' || paid.received_minor);
+    end if;
+    select jsonb_agg(jsonb_build_object('kind', kind, 'id', object_id) order by kind, object_id) into names
+    from payment_objects where payment_id = paid.id;
+    held.id := gen_random_uuid();
+    insert into jobs (topic, business_key, merchant, arguments)
+    values ('send_refund', held.id::text, merchant_now, jsonb_build_object(
+        'request', held.id, 'gateway', paid.gateway, 'account', paid.account, 'livemode', paid.livemode,
+        'payment', names, 'amount_minor', amount, 'currency', paid.currency))
+    returning id into held.job_id;
+    insert into refund_requests (
+        id, merchant, payment_id, gateway, account, amount_minor, currency, reason, actor, idempotency_key,
+        asked_minor, job_id
+    ) values (
+        held.id, merchant_now, paid.id, paid.gateway, paid.account, amount, paid.currency, p_reason,
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user), p_idempotency_key,
+        p_amount_minor, held.job_id
+    );
+    -- Without a time: whatever the gateway says of it lies over this.
+    perform apply_facts(
+        merchant_now, paid.gateway, paid.account,
+        jsonb_build_object('payments', '[]'::jsonb, 'others', jsonb_build_array(jsonb_build_object(
+            'kind', 'refund', 'rank', 1,
+            'objects', jsonb_build_array(jsonb_build_object('kind', 'gatehouse_refund', 'id', held.id)),
+            'words', jsonb_strip_nulls(jsonb_build_object(
+                'status', 'pending', 'amount_minor', amount, 'currency', paid.currency, 'reason', p_reason,
+                'gateway_id', held.id, 'payment', names, 'livemode', paid.livemode))))),
+        'request ' || held.id, null, held.job_id, null, now(), false);
+    perform set_config('gatehouse.refund', held.id::text, true);
+end
+$function$;
+REVOKE ALL ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.save_customer(p_customer jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    customer bigint := customer_of(working_for(), p_customer ->> 'email');
+begin
+    perform set_config('gatehouse.customer', customer::text, true);
+    update customers as held set
+        first_name = coalesce(said.first_name, held.first_name), last_name = coalesce(said.last_name, held.last_name),
+        phone = coalesce(said.phone, held.phone), consent_at = coalesce(said.consent_at, held.consent_at),
+        consent_scope = coalesce(said.consent_scope, held.consent_scope),
+        retain_until = coalesce(said.retain_until, held.retain_until), version = held.version + 1, updated_at = now()
+    from jsonb_to_record(p_customer) as said (
+        first_name text, last_name text, phone text, consent_at timestamptz, consent_scope text, retain_until date)
+    where held.id = customer and (
+        coalesce(said.first_name, held.first_name), coalesce(said.last_name, held.last_name),
+        coalesce(said.phone, held.phone), coalesce(said.consent_at, held.consent_at),
+        coalesce(said.consent_scope, held.consent_scope), coalesce(said.retain_until, held.retain_until)
+    ) is distinct from (
+        held.first_name, held.last_name, held.phone, held.consent_at, held.consent_scope, held.retain_until);
+    return customer;
+end
+$function$;
+REVOKE ALL ON FUNCTION save_customer(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION save_customer(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.search_query(p_merchant text, p_text text)
+ RETURNS tsquery
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select string_agg('''' || p_merchant || '/' || left(word, 60) || ''':*', ' & ')::tsquery
+    from regexp_split_to_table(
+        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'),
+        '[^[:alnum:]\u0080-\uffff]+') as word
+    where word <> ''
+$function$;
+
+CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
+ RETURNS tsvector
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
+    from unnest(p_texts) as said,
+         regexp_split_to_table(
+             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'), '[^[:alnum:]\u0080-\uffff]+') as word
+    where word <> ''
+$function$;
+
+CREATE OR REPLACE FUNCTION public.send_refund_again(p_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held refund_requests;
+begin
+    select * into held from refund_requests where id = p_id and merchant = working_for() for update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such refund';
+    elsif held.state <> 'unknown' then
+        raise exception using errcode = 'GH009', message = 'the refund is ' || held.state || ', not unknown';
+    end if;
+    update refund_requests set state = 'pending', failure = null, updated_at = now() where id = held.id;
+    update jobs set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null,
+        lease_token = null, lease_until = null
+    where id = held.job_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION send_refund_again(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION send_refund_again(uuid) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.set_order_status(p_order_id bigint, p_status text, p_expected_version integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held orders;
+begin
+    select * into held from orders where id = p_order_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such order';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the order was changed since it was read';
+    elsif p_status <> all (order_steps(held.status)) then
+        raise exception using errcode = 'GH003', constraint = array_to_string(order_steps(held.status), ','),
+            message = case
+                when order_steps(held.status) = '{}' then 'an order that is ' || held.status || ' stays so'
+                else 'an order that is ' || held.status || ' can only become '
+                    || array_to_string(order_steps(held.status), ', ')
+            end;
+    end if;
+    perform settle_order(held.id, p_status);
+end
+$function$;
+REVOKE ALL ON FUNCTION set_order_status(bigint,text,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION set_order_status(bigint,text,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.settle_order(p_order_id bigint, p_status_by_hand text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held orders;
+    came bigint;
+    went bigint;
+    is_foreign boolean;
+    is_under_way boolean;
+    is_reversed boolean;
+    new_state text;
+    said_by_money text;
+    ladder constant text[] := array['pending', 'processing', 'completed', 'partially_refunded', 'refunded'];
+    new_status text;
+begin
+    select * into held from orders where id = p_order_id for no key update;
+    held.status_by_hand := coalesce(p_status_by_hand, held.status_by_hand);
+    select
+        coalesce(sum(received_minor) filter (where counts and currency = held.currency), 0),
+        coalesce(sum(coalesce(refunded_minor, 0)) filter (where counts and currency = held.currency), 0),
+        coalesce(bool_or(counts and currency <> held.currency and status <> 'refunded'), false),
+        coalesce(bool_or(status = 'processing'), false),
+        coalesce(bool_or(status = 'cancelled' and completed_at is not null), false)
+    into came, went, is_foreign, is_under_way, is_reversed
+    from (
+        select *, status in ('completed', 'partially_refunded', 'refunded') as counts
+        from payments
+        where order_id = held.id and merged_into is null and livemode = held.livemode
+    ) as paid;
+    new_state := case
+        when is_foreign then 'wrong_currency'
+        when came = 0 and held.total_minor > 0 and is_under_way then 'processing'
+        when came = 0 and held.total_minor > 0 and is_reversed then 'reversed'
+        when came = 0 and held.total_minor > 0 then 'unpaid'
+        when went > 0 and went >= came then 'refunded'
+        when came - went > held.total_minor then 'over_paid'
+        when came - went = held.total_minor then 'paid'
+        when came >= held.total_minor then 'partially_refunded'
+        else 'part_paid'
+    end;
+    said_by_money := case
+        when came < held.total_minor then
+            case when came > 0 or is_foreign or is_under_way then 'processing' else 'pending' end
+        when went > 0 and went >= came then 'refunded'
+        when came - went < held.total_minor then 'partially_refunded'
+        else 'completed'
+    end;
+    new_status := case
+        when held.status_by_hand in ('failed', 'cancelled') then held.status_by_hand
+        else ladder[greatest(
+            array_position(ladder, held.status_by_hand), array_position(ladder, said_by_money))]
+    end;
+    update orders set
+        status = new_status, status_by_hand = held.status_by_hand, payment_state = new_state, paid_minor = came,
+        refunded_minor = went, version = version + 1, updated_at = now()
+    where id = held.id
+      and (status, status_by_hand, payment_state, paid_minor, refunded_minor)
+          is distinct from (new_status, held.status_by_hand, new_state, came, went);
+end
+$function$;
+REVOKE ALL ON FUNCTION settle_order(bigint,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION settle_order(bigint,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.take_recording_locks(p_merchant text, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS void
@@ -1343,6 +2004,21 @@ end
 $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
+
+CREATE OR REPLACE FUNCTION public.working_for()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+    merchant text := nullif(current_setting('gatehouse.merchant', true), '');
+begin
+    if merchant is null then
+        raise exception using errcode = '42501', message = 'the transaction does not say for which merchant it works';
+    end if;
+    return merchant;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.write_audit()
  RETURNS trigger
@@ -1509,6 +2185,41 @@ CREATE TABLE audit_hash_key (
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE customers (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    email text,
+    email_key text GENERATED ALWAYS AS (lower(email)) STORED,
+    first_name text,
+    last_name text,
+    phone text,
+    consent_at timestamp with time zone,
+    consent_scope text,
+    retain_until date,
+    erased_at timestamp with time zone,
+    version integer NOT NULL DEFAULT 1,
+    search tsvector GENERATED ALWAYS AS (search_words(merchant, ARRAY[email, first_name, last_name, phone])) STORED,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT customers_pkey PRIMARY KEY (id),
+    CONSTRAINT customers_check CHECK (((email IS NOT NULL) OR (erased_at IS NOT NULL))),
+    CONSTRAINT customers_check1 CHECK (((erased_at IS NULL) OR (num_nonnulls(email, first_name, last_name, phone) = 0))),
+    CONSTRAINT customers_email_check CHECK (((email ~ '@'::text) AND (length(email) <= 320))),
+    CONSTRAINT customers_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE UNIQUE INDEX customers_email ON public.customers USING btree (merchant, email_key) WHERE (email_key IS NOT NULL);
+CREATE INDEX customers_newest ON public.customers USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX customers_retained ON public.customers USING btree (retain_until) WHERE ((retain_until IS NOT NULL) AND (erased_at IS NULL));
+CREATE INDEX customers_search ON public.customers USING gin (search);
+ALTER TABLE customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER customers_audit_delete AFTER DELETE ON public.customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER customers_audit_insert AFTER INSERT ON public.customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER customers_audit_update AFTER UPDATE ON public.customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER follow_customer_words AFTER UPDATE ON public.customers FOR EACH ROW WHEN ((((old.email IS DISTINCT FROM new.email) OR (old.first_name IS DISTINCT FROM new.first_name)) OR (old.last_name IS DISTINCT FROM new.last_name))) EXECUTE FUNCTION follow_customer_words();
+GRANT SELECT ON TABLE customers TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE disputes (
     id bigint NOT NULL,
     merchant text NOT NULL,
@@ -1611,8 +2322,11 @@ CREATE TABLE gateway_customers (
     metadata jsonb,
     first_fact_at timestamp with time zone NOT NULL,
     last_fact_at timestamp with time zone NOT NULL,
-    CONSTRAINT gateway_customers_pkey PRIMARY KEY (id)
+    customer_id bigint,
+    CONSTRAINT gateway_customers_pkey PRIMARY KEY (id),
+    CONSTRAINT gateway_customers_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id)
 );
+CREATE INDEX gateway_customers_customer ON public.gateway_customers USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE INDEX gateway_customers_email ON public.gateway_customers USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
 CREATE INDEX gateway_customers_ref ON public.gateway_customers USING btree (gateway, account, gateway_id);
 ALTER TABLE gateway_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -1623,6 +2337,8 @@ CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers F
 CREATE TRIGGER gateway_customers_audit_delete AFTER DELETE ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
+CREATE TRIGGER link_gateway_customer_insert BEFORE INSERT ON public.gateway_customers FOR EACH ROW WHEN ((new.email IS NOT NULL)) EXECUTE FUNCTION link_gateway_customer();
+CREATE TRIGGER link_gateway_customer_update BEFORE UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION link_gateway_customer();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
 
@@ -1671,6 +2387,19 @@ CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH RO
 GRANT INSERT, SELECT, UPDATE ON TABLE invoices TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE invoices TO gatehouse_api;
 
+CREATE TABLE item_types (
+    merchant text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT item_types_pkey PRIMARY KEY (merchant, name),
+    CONSTRAINT item_types_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
+    CONSTRAINT item_types_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+ALTER TABLE item_types ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON item_types FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON item_types FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE item_types TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE jobs (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     topic text NOT NULL,
@@ -1718,6 +2447,110 @@ CREATE POLICY all_merchants ON merchants FOR ALL TO CURRENT_USER, gatehouse_inta
 CREATE POLICY own_merchant ON merchants FOR ALL TO gatehouse_api USING ((id = current_setting('gatehouse.merchant'::text, true)));
 GRANT INSERT, SELECT, UPDATE ON TABLE merchants TO gatehouse_ops;
 GRANT SELECT ON TABLE merchants TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+
+CREATE TABLE order_counters (
+    merchant text NOT NULL,
+    day date NOT NULL,
+    last_number integer NOT NULL,
+    CONSTRAINT order_counters_pkey PRIMARY KEY (merchant, day)
+);
+ALTER TABLE order_counters ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON order_counters FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON order_counters FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE order_counters TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE order_items (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    order_id bigint NOT NULL,
+    item_type text NOT NULL,
+    description text,
+    quantity integer NOT NULL,
+    unit_minor bigint NOT NULL,
+    total_minor bigint NOT NULL,
+    attendee_name text,
+    attendee_email text,
+    attendee_email_key text GENERATED ALWAYS AS (lower(attendee_email)) STORED,
+    CONSTRAINT order_items_pkey PRIMARY KEY (id),
+    CONSTRAINT order_items_check CHECK ((total_minor = (quantity * unit_minor))),
+    CONSTRAINT order_items_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT order_items_total_minor_check CHECK ((total_minor >= 0)),
+    CONSTRAINT order_items_unit_minor_check CHECK ((unit_minor >= 0)),
+    CONSTRAINT order_items_merchant_item_type_fkey FOREIGN KEY (merchant, item_type) REFERENCES item_types(merchant, name),
+    CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
+);
+CREATE INDEX order_items_attendee ON public.order_items USING btree (merchant, attendee_email_key) WHERE (attendee_email_key IS NOT NULL);
+CREATE INDEX order_items_order ON public.order_items USING btree (order_id, id);
+CREATE INDEX order_items_type ON public.order_items USING btree (merchant, item_type, order_id);
+ALTER TABLE order_items ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON order_items FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON order_items FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_attendee_words AFTER UPDATE ON public.order_items FOR EACH ROW WHEN (((old.attendee_name IS DISTINCT FROM new.attendee_name) OR (old.attendee_email IS DISTINCT FROM new.attendee_email))) EXECUTE FUNCTION follow_attendee_words();
+CREATE TRIGGER order_items_audit_delete AFTER DELETE ON public.order_items FOR EACH ROW EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+CREATE TRIGGER order_items_audit_insert AFTER INSERT ON public.order_items FOR EACH ROW EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+CREATE TRIGGER order_items_audit_update AFTER UPDATE ON public.order_items FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+GRANT SELECT ON TABLE order_items TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE orders (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    number text NOT NULL,
+    customer_id bigint NOT NULL,
+    livemode boolean NOT NULL,
+    event_id text,
+    event_name text,
+    event_date date,
+    currency text NOT NULL,
+    status text NOT NULL DEFAULT 'pending'::text,
+    status_by_hand text NOT NULL DEFAULT 'pending'::text,
+    payment_state text NOT NULL DEFAULT 'unpaid'::text,
+    subtotal_minor bigint NOT NULL,
+    tax_minor bigint NOT NULL,
+    fee_minor bigint NOT NULL,
+    discount_minor bigint NOT NULL,
+    total_minor bigint NOT NULL,
+    paid_minor bigint NOT NULL DEFAULT 0,
+    refunded_minor bigint NOT NULL DEFAULT 0,
+    reference text,
+    metadata jsonb,
+    idempotency_key text,
+    content_hash text,
+    version integer NOT NULL DEFAULT 1,
+    search tsvector NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT orders_pkey PRIMARY KEY (id),
+    CONSTRAINT orders_check CHECK ((total_minor = (((subtotal_minor + tax_minor) + fee_minor) - discount_minor))),
+    CONSTRAINT orders_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT orders_discount_minor_check CHECK ((discount_minor >= 0)),
+    CONSTRAINT orders_fee_minor_check CHECK ((fee_minor >= 0)),
+    CONSTRAINT orders_payment_state_check CHECK ((payment_state = ANY (ARRAY['unpaid'::text, 'processing'::text, 'part_paid'::text, 'paid'::text, 'over_paid'::text, 'wrong_currency'::text, 'partially_refunded'::text, 'refunded'::text, 'reversed'::text]))),
+    CONSTRAINT orders_status_by_hand_check CHECK ((status_by_hand = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_subtotal_minor_check CHECK ((subtotal_minor >= 0)),
+    CONSTRAINT orders_tax_minor_check CHECK ((tax_minor >= 0)),
+    CONSTRAINT orders_total_minor_check CHECK ((total_minor >= 0)),
+    CONSTRAINT orders_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
+    CONSTRAINT orders_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX orders_customer ON public.orders USING btree (customer_id, created_at DESC, id DESC);
+CREATE INDEX orders_event ON public.orders USING btree (merchant, event_id, created_at DESC, id DESC) WHERE (event_id IS NOT NULL);
+CREATE UNIQUE INDEX orders_idempotency_key ON public.orders USING btree (merchant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX orders_newest ON public.orders USING btree (merchant, created_at DESC, id DESC);
+CREATE UNIQUE INDEX orders_number ON public.orders USING btree (merchant, number);
+CREATE INDEX orders_payment_state ON public.orders USING btree (merchant, payment_state, created_at DESC, id DESC);
+CREATE UNIQUE INDEX orders_reference ON public.orders USING btree (merchant, reference) WHERE (reference IS NOT NULL);
+CREATE INDEX orders_search ON public.orders USING gin (search);
+CREATE INDEX orders_status ON public.orders USING btree (merchant, status, created_at DESC, id DESC);
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
+CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+CREATE TRIGGER orders_audit_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+COMMENT ON COLUMN orders.paid_minor IS 'what came in for it, before refunds, in its currency and its mode';
+GRANT SELECT ON TABLE orders TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE payment_audit_log (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1788,6 +2621,8 @@ CREATE TABLE payments (
     app_from text,
     user_id text,
     plan text,
+    order_id bigint,
+    customer_id bigint,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_check CHECK (((fee_minor IS NULL) OR (fee_currency IS NOT NULL))),
@@ -1797,13 +2632,19 @@ CREATE TABLE payments (
     CONSTRAINT payments_received_minor_check CHECK ((received_minor >= 0)),
     CONSTRAINT payments_refunded_minor_check CHECK ((refunded_minor >= 0)),
     CONSTRAINT payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
-    CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id)
+    CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
+    CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id),
+    CONSTRAINT payments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
 );
 CREATE INDEX payments_customer ON public.payments USING btree (merchant, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX payments_customer_id ON public.payments USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE INDEX payments_email ON public.payments USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
 CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, invoice_ref) WHERE (invoice_ref IS NOT NULL);
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
+CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
+CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
+CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);
 CREATE INDEX payments_reference ON public.payments USING btree (merchant, reference) WHERE (reference IS NOT NULL);
 CREATE INDEX payments_subscription ON public.payments USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
 CREATE INDEX payments_user ON public.payments USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
@@ -1811,12 +2652,17 @@ ALTER TABLE payments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_payment_of_order_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.order_id IS NOT NULL)) EXECUTE FUNCTION follow_payment_of_order();
+CREATE TRIGGER follow_payment_of_order_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((old.order_id IS NOT NULL) OR (new.order_id IS NOT NULL)) AND ((((((((old.order_id IS DISTINCT FROM new.order_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.received_minor IS DISTINCT FROM new.received_minor)) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.completed_at IS DISTINCT FROM new.completed_at)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR (old.merged_into IS DISTINCT FROM new.merged_into)))) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
+CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
 COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
+COMMENT ON COLUMN payments.order_id IS 'the order that its metadata (order_number, order_id) or its reference names';
 COMMENT ON COLUMN payments.refunded_minor IS 'completed refunds, and what the gateway calls refunded that no known refund explains';
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;
@@ -1860,6 +2706,38 @@ CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW 
 CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE refund_requests (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    merchant text NOT NULL,
+    payment_id bigint NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reason text,
+    state text NOT NULL DEFAULT 'pending'::text,
+    failure text,
+    actor text NOT NULL,
+    idempotency_key text,
+    asked_minor bigint,
+    job_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT refund_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT refund_requests_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT refund_requests_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text]))),
+    CONSTRAINT refund_requests_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id)
+);
+CREATE UNIQUE INDEX refund_requests_key ON public.refund_requests USING btree (merchant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX refund_requests_newest ON public.refund_requests USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX refund_requests_open ON public.refund_requests USING btree (merchant, created_at) WHERE (state = ANY (ARRAY['sending'::text, 'unknown'::text]));
+CREATE INDEX refund_requests_payment ON public.refund_requests USING btree (payment_id);
+ALTER TABLE refund_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON refund_requests FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON refund_requests FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE refund_requests TO gatehouse_api;
+GRANT SELECT, UPDATE (state, failure, updated_at) ON TABLE refund_requests TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE refunds (
     id bigint NOT NULL,

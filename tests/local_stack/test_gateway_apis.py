@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from local.gateway_apis import GatewayApi
-from local.paypal_api import PaypalApi
 from local.stripe_api import StripeApi, fee_minor
 
 pytestmark = pytest.mark.req("G17", "O2")
@@ -135,18 +134,3 @@ def test_the_control_path_takes_objects_shows_requests_and_refuses_nonsense(stri
 )
 def test_the_fee_is_whole_and_rounded_half_up(amount: int, fee: int) -> None:
     assert fee_minor(amount) == fee
-
-
-@pytest.mark.req("G2")
-def test_paypals_stand_in_has_its_certificate_and_nothing_else() -> None:
-    api = GatewayApi(PaypalApi("-----BEGIN CERTIFICATE-----\n"))
-    api.start()
-    try:
-        answer = httpx.get(api.url + PaypalApi.CERTIFICATE_PATH)
-        assert (answer.status_code, answer.text) == (200, "-----BEGIN CERTIFICATE-----\n")
-        assert httpx.get(f"{api.url}/v1/notifications/certs/CERT-of-another").status_code == 404
-        httpx.put(f"{api.url}/_control/faults", json={"kind": "500", "times": 1})
-        answer = httpx.get(api.url + PaypalApi.CERTIFICATE_PATH)
-        assert (answer.status_code, answer.json()["name"]) == (500, "INTERNAL_SERVER_ERROR")
-    finally:
-        api.stop()

@@ -70,12 +70,16 @@ class Settings:
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
+    stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
+    paypal_secret_arn: str = text("The same of PayPal.")
+    paystack_secret_arn: str = text("The same of Paystack.")
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
     inbox_queue_url: str = text("Queue for sealed requests that arrive while the database is away.")
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
+    paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
 
     api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 
@@ -83,6 +87,9 @@ class Settings:
         "Host and port of a stand-in for the sandbox's certificates, over plain HTTP; accepted only in the local stage."
     )
     paypal_certificate_root_file: str = text("PEM file of the root that signs the stand-in's certificates.")
+
+    order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
+    order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")
 
     backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
     backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.errors import RequestRefused
-from gatehouse.facts import Event
-from gatehouse.gateways.paypal import HANDLED, read_event, translate
+from gatehouse.facts import KINDS, Event
+from gatehouse.gateways.paypal import ASKABLE, HANDLED, read_event, translate
+from gatehouse.money import MOST_MINOR
 from tests.support.gateway_samples import ignored_samples, samples
 from tests.support.mutation import mutations
 
@@ -71,27 +72,70 @@ def test_any_bytes_are_an_event_or_refused(body: bytes) -> None:
     refusal(body)
 
 
+# Names of fields that lead further into the resources, so that chance gets behind the first of them.
+FIELDS = (
+    *("id", "amount", "value", "total", "currency_code", "currency", "links", "href", "rel", "status", "state"),
+    *("supplementary_data", "related_ids", "order_id", "seller_receivable_breakdown", "paypal_fee", "sale_id"),
+    *("seller_payable_breakdown", "total_refunded_amount", "purchase_units", "payments", "captures", "refunds"),
+    *("payer", "payer_id", "subscriber", "name", "plan", "billing_cycles", "payment_definitions", "billing_info"),
+    *("dispute_id", "disputed_transactions", "seller_transaction_id", "dispute_outcome", "invoice", "detail", "items"),
+    *(
+        "quantity",
+        "unit_amount",
+        "transactions",
+        "payment_id",
+        "type",
+        "batch_header",
+        "payout_batch_id",
+        "payout_item",
+    ),
+    *("payout_item_id", "errors", "custom_id", "payment_source", "metadata", "authorizations", "transaction_status"),
+)
+WORDS = (
+    *("USD", "JPY", "30.00", "-0.01", "COMPLETED", "ACTIVE", "RESOLVED", "REGULAR", "PAYPAL", "SUCCESS", "self", "up"),
+    *("2018-19-12T22:20:32.000Z", "2015-09-28 14:37:13 PDT", "https://api.sandbox.paypal.com/x"),
+    *("https://api.paypal.com/v2/payments/captures/C1", "https://api.paypal.com/v1/payments/refund/R1", '{"app": "a"}'),
+)
 any_json = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=30)
-    | st.sampled_from(["USD", "30.00", "COMPLETED", "2018-19-12T22:20:32.000Z", "https://api.sandbox.paypal.com/x"]),
+    | st.sampled_from(WORDS),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["id", "amount", "value", "total", "currency_code", "currency", "links", "href", "status"])
-            | st.sampled_from(
-                ["supplementary_data", "related_ids", "order_id", "seller_receivable_breakdown", "paypal_fee"]
-            )
-            | st.text(max_size=5),
-            inner,
-            max_size=6,
-        )
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner, max_size=6)
     ),
     max_leaves=20,
 )
+
+
+def wrong_with(event: Event) -> list[str]:
+    """Say what recording could not take of an event."""
+    wrong = []
+    names = [(type(fact), name) for fact in event.facts for name in fact.objects]
+    if len(names) != len(set(names)):
+        wrong.append("two facts of a kind share a name")
+    for fact in event.facts:
+        fields = fact._asdict()
+        names_of_payment = fields.pop("payment", ())
+        for name in (*fields.pop("objects"), *names_of_payment):
+            if not name.kind.islower() or not 0 < len(name.id) <= 255:
+                wrong.append(f"{name} is no name")
+        if fields.get("status") not in (None, *KINDS[type(fact)].steps):
+            wrong.append(f"{fields['status']} is no status")
+        for word, value in fields.items():
+            if word.endswith("_minor") and not (value is None or (type(value) is int and abs(value) <= MOST_MINOR)):
+                wrong.append(f"{word} cannot be counted: {value!r}")
+            if word.endswith("_at") and value is not None and value.utcoffset().total_seconds() != 0:
+                wrong.append(f"{word} is not in UTC")
+            if isinstance(value, str) and not 0 < len(value) <= 500:
+                wrong.append(f"{word} is empty or long")
+        json.dumps([fields.get("metadata"), fields.get("lines")])
+    wrong += [f"nobody can be asked for {need.key}" for need in event.needs if need.arguments["kind"] not in ASKABLE]
+    if not event.facts and not event.ignored_because and not event.refused_because:
+        wrong.append("nothing says why there are no facts")
+    return wrong
 
 
 @given(event_type=st.sampled_from(sorted(HANDLED)), resource=any_json, links=any_json, create_time=any_json)
@@ -104,6 +148,7 @@ def test_any_resource_is_translated(event_type: str, **fields: Any) -> None:
     event = translate(payload, "default")
     assert isinstance(event, Event)
     assert bool(event.facts) != bool(event.refused_because)
+    assert wrong_with(event) == []
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=lambda path: path.stem)
@@ -117,7 +162,7 @@ def test_a_damaged_sample_is_refused_or_translated_and_nothing_else(sample: Path
         except RequestRefused as refused:
             codes.append(refused.code)
         else:
-            translate(payload, "default")
+            assert wrong_with(translate(payload, "default")) == []
             translated += 1
     assert set(codes) == {"NOT_JSON", "NOT_AN_EVENT"}
     assert translated + len(codes) == COPIES

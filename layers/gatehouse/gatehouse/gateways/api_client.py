@@ -1,17 +1,16 @@
 """What the clients of all gateways share: kept connections, safe retries, a rate that is kept, typed errors."""
 
-import json
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from secrets import SystemRandom
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gatehouse.errors import GatewayError, GatewayKeyRefused, GatewayObjectMissing
+from gatehouse.errors import GatewayError, GatewayKeyRefused, GatewayObjectMissing, RequestRefused
+from gatehouse.gateways.json_body import read_json_object
 
 if TYPE_CHECKING:
     import httpx
@@ -105,6 +104,8 @@ class ApiClient:
 
         try:
             response = self._http.request(method, path, headers=headers, **request)
+        except httpx.LocalProtocolError:  # its words quote what cannot be sent, which may be a key
+            raise GatewayError(f"{method} {path} cannot be sent to {self._gateway}", retry_helps=False) from None
         except httpx.HTTPError as reason:
             message = f"{self._gateway} did not answer {method} {path}: {type(reason).__name__}"
             raise GatewayError(message, retry_helps=True) from reason
@@ -119,15 +120,16 @@ class ApiClient:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
         if status == 404:
-            return GatewayObjectMissing(message, retry_helps=False)
+            return GatewayObjectMissing(message, retry_helps=False, answered_status=status)
         if status in (401, 403):
-            return GatewayKeyRefused(message, retry_helps=False)
+            return GatewayKeyRefused(message, retry_helps=False, answered_status=status)
         advice = response.headers.get("stripe-should-retry")
         retry_helps = advice == "true" if advice in ("true", "false") else status in RETRYABLE_STATUSES or status >= 500
         return GatewayError(
             message,
             retry_helps=retry_helps,
             retry_after_seconds=_retry_after_seconds(response) if retry_helps else None,
+            answered_status=status,
         )
 
 
@@ -155,11 +157,11 @@ class Rate:
 
 
 def _json_object(response: "httpx.Response") -> dict[str, Any] | None:
+    """Return the JSON of an answer, read as strictly as an event; its facts end in the same columns."""
     try:
-        said = json.loads(response.content, parse_float=Decimal)  # an amount that has been a float is lost
-    except ValueError:  # cut short, or the page of some proxy
+        return read_json_object(response.content)
+    except RequestRefused:  # cut short, or the page of some proxy
         return None
-    return said if isinstance(said, dict) else None
 
 
 def _answered_at(response: "httpx.Response") -> datetime:

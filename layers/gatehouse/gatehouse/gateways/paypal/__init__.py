@@ -6,17 +6,18 @@ from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SettingError
 from gatehouse.gateways import Credential, Verified
 from gatehouse.gateways.paypal.certificates import process_certificates
-from gatehouse.gateways.paypal.client import LIVE_URL, SANDBOX_URL, PaypalClient, kept_client
-from gatehouse.gateways.paypal.translate import HANDLED, NAME, read_event, translate
+from gatehouse.gateways.paypal.client import PaypalClient, client_of
+from gatehouse.gateways.paypal.translate import ASKABLE, HANDLED, NAME, read_event, translate
 from gatehouse.gateways.paypal.verify import Sender, verify_by_postback
 from gatehouse.gateways.paypal.verify import verify as verify_by_certificate
 from gatehouse.http_request import HttpRequest
+from gatehouse.settings import settings
 
-__all__ = ["CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
+__all__ = ["ASKABLE", "CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
 
 CREDENTIALS = (
     Credential("webhook_id", "id of the webhook, from PayPal's dashboard", signs=True, is_secret=False),
-    Credential("client_id", "client id of the app", is_secret=False, is_required=False),
+    Credential("client_id", "client id of the app, to ask its API", is_secret=False, is_required=False),
     Credential("client_secret", "client secret of the app", is_required=False),
     Credential("verification", "certificate or postback (empty: certificate)", is_secret=False, is_required=False),
 )
@@ -33,7 +34,4 @@ def verify(request: HttpRequest, account: GatewayAccount, *, now: datetime) -> V
 
 
 def _client(account: GatewayAccount, sender: Sender) -> PaypalClient:
-    client_id, client_secret = account.more.get("client_id"), account.more.get("client_secret")
-    if not isinstance(client_id, str) or not isinstance(client_secret, str):
-        raise SettingError(f"paypal/{account.account} needs client_id and client_secret to verify by postback")
-    return kept_client(client_id, client_secret, LIVE_URL if sender.livemode else SANDBOX_URL)
+    return client_of(account.more, settings().paypal_api_url, "live" if sender.livemode else "test")
