@@ -2,21 +2,37 @@
 
 from collections.abc import Iterable
 
-from analytics_api import apps, disputes, invoices, payments, payouts, refunds, subscriptions
+from analytics_api import (
+    apps,
+    audit,
+    customers,
+    disputes,
+    invoices,
+    orders,
+    payments,
+    payouts,
+    refund_requests,
+    refunds,
+    subscriptions,
+)
 from gatehouse.http_api.application import application
 from gatehouse.http_api.callers import Desk
 from gatehouse.http_api.front import Front
 
 ROUTERS = (
+    orders.router,
+    customers.router,
     payments.router,
     refunds.router,
+    refund_requests.router,
     disputes.router,
     subscriptions.router,
     invoices.router,
     payouts.router,
     apps.router,
+    audit.router,
 )
-DESCRIPTION = "Payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
+DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
 
 
 def build(desk: Desk, origins: Iterable[str] = ()) -> Front:

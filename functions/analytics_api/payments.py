@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from analytics_api.audit import Change
 from analytics_api.disputes import Dispute
 from analytics_api.recorded import Record, RecordFilters, listed
 from analytics_api.refunds import Refund
@@ -72,17 +73,6 @@ class EventOfPayment(BaseModel):
     type: str
     occurred_at: datetime | None = Field(description="By the gateway's clock, where it says.")
     received_at: datetime
-
-
-class Change(BaseModel):
-    """One change of the payment's row, from the audit."""
-
-    id: int
-    at: datetime
-    action: str
-    actor: str
-    webhook_event_id: int | None
-    changes: dict[str, Any] = Field(description="Column: [before, after]; personal values only as hashes.")
 
 
 class PaymentStory(Payment):

@@ -6,7 +6,10 @@ import pytest
 
 from gatehouse.database.connection import Database
 from tests.http_api.api_client import Api, made_key
+from tests.intake.conftest import intake, keyring
 from tests.support.gatehouse_database import GatehouseDatabase
+
+__all__ = ["intake", "keyring"]
 
 
 @pytest.fixture

@@ -2,17 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any
 
 import pytest
 from fastapi import Request
 
 from gatehouse.database.connection import Database, Transaction
-from gatehouse.errors import RequestRefused, TransactionConflict
+from gatehouse.errors import GatehouseError, RequestRefused, TransactionConflict
 from gatehouse.http_api.callers import Caller
-from gatehouse.http_api.fields import Money
 from gatehouse.http_api.repetition import Answer, answer_once
-from gatehouse.http_api.resources import etag, require_match
+from gatehouse.http_api.resources import expected_version
 from tests.conftest import DatabaseOpener
 from tests.http_api.api_client import made_key
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -93,18 +91,22 @@ def test_a_twin_of_one_that_takes_long_is_told_to_come_again(
 
 @pytest.mark.parametrize(
     ("headers", "status"),
-    [({}, 428), ({"if-match": '"other"'}, 412), ({"if-match": "W/{tag}"}, 412), ({"if-match": '"x", {tag}'}, 0)],
+    [
+        ({}, 428),
+        ({"if-match": ""}, 428),
+        ({"if-match": '"other"'}, 412),
+        ({"if-match": 'W/"v7"'}, 412),
+        ({"if-match": '"v7", "v8"'}, 412),
+        ({"if-match": "*"}, 412),
+    ],
 )
 def test_a_change_names_what_it_changes(headers: dict[str, str], status: int) -> None:
-    seen = Money(amount_minor=1, currency="EUR", decimal="0.01")
-    sent = [(name.encode(), value.replace("{tag}", etag(seen)).encode()) for name, value in headers.items()]
-    request = Request({"type": "http", "method": "PATCH", "headers": sent})
-    assert _status_of(request, seen) == status
+    with pytest.raises(GatehouseError) as refused:
+        expected_version(_request(headers))
+    assert refused.value.http_status == status
+    assert expected_version(_request({"if-match": '"v7"'})) == 7
 
 
-def _status_of(request: Request, seen: Any) -> int:
-    try:
-        require_match(request, seen)
-    except RequestRefused as refused:
-        return refused.http_status
-    return 0
+def _request(headers: dict[str, str]) -> Request:
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "method": "PATCH", "headers": sent})

@@ -31,6 +31,13 @@ for _each in ERRORS.values():
 
 MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such thing.", "model": Problem}}
 SAME: dict[int | str, dict[str, Any]] = {304: {"description": "It is as you have it (`If-None-Match`)."}}
+# The answers of a change, besides the thing that was changed.
+CHANGE: dict[int | str, dict[str, Any]] = {
+    **MISSING,
+    409: {"description": "This cannot be done as things are; `code` says why.", "model": Problem},
+    412: {"description": "It has changed since you read it (`If-Match`).", "model": Problem},
+    428: {"description": "`If-Match` is missing.", "model": Problem},
+}
 ONE = {**MISSING, **SAME}  # the answers of a route that gives one thing, besides the thing
 
 

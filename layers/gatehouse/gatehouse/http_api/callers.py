@@ -13,6 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gatehouse.database.connection import Database
 from gatehouse.errors import InputRefused, RequestRefused, TooManyRequests
+from gatehouse.jobs.bell import Bell, bell
 from gatehouse.models.api_keys import ROLES, Use, use_key
 from gatehouse.observability import log
 
@@ -40,6 +41,11 @@ class Caller(NamedTuple):
     merchant: str
     role: str
 
+    @property
+    def actor(self) -> str:
+        """Return what the audit calls whoever has this key."""
+        return f"key {self.key_id}"
+
     def may(self, role: str) -> bool:
         """Tell whether the key may do what this role may."""
         return ROLES.index(self.role) >= ROLES.index(role)
@@ -49,6 +55,7 @@ class Desk(NamedTuple):
     """What the API works with; tests hand in their own."""
 
     database: Callable[[], Database]
+    bell: Callable[[], Bell] = bell
 
 
 def desk_of(request: Request) -> Desk:
@@ -87,15 +94,25 @@ async def reader(
 Reader = Annotated[Caller, Depends(reader)]
 
 
-def at_least(role: str) -> Callable[..., Caller]:
-    """Return the dependency that lets only keys with this role, or a higher one, through."""
+async def writer(caller: Reader) -> Caller:
+    """Return who calls, if the key may change anything: a viewer's may not."""
+    return _at_least("developer", caller)
 
-    async def allowed(caller: Reader) -> Caller:
-        if not caller.may(role):
-            raise RequestRefused(f"The key is for a {caller.role}; this needs {role}.", code="ROLE_TOO_LOW", status=403)
-        return caller
 
-    return allowed  # type: ignore[return-value]  # FastAPI awaits it
+async def administrator(caller: Reader) -> Caller:
+    """Return who calls, if the key may decide what only a person should."""
+    return _at_least("admin", caller)
+
+
+Writer = Annotated[Caller, Depends(writer)]
+Administrator = Annotated[Caller, Depends(administrator)]
+
+
+def _at_least(role: str, caller: Caller) -> Caller:
+    if not caller.may(role):
+        words = f"The key is for the role {caller.role}; this needs {role}."
+        raise RequestRefused(words, code="ROLE_TOO_LOW", status=403)
+    return caller
 
 
 def _merchant(use: Use, named: str | None) -> str:

@@ -49,6 +49,14 @@ def page[Item](
     return Page(items=[item(row) for row in shown], next_cursor=cursor)
 
 
+def stored_page[Found, Item](
+    found: Sequence[Found], following: str | None, filters: Filters, item: Callable[[Found], Item]
+) -> Page[Item]:
+    """Return a page as the models of the store give it: rows, and their own word for where the next one begins."""
+    cursor = None if following is None else _write((following,), filters)
+    return Page(items=[item(each) for each in found], next_cursor=cursor)
+
+
 def newest_first(row: Row) -> Position:
     """Return where a row stands in a list by the time at which we first heard of it."""
     return (row["first_fact_at"].isoformat(), row["id"])

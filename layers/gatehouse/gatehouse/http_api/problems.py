@@ -8,10 +8,19 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from gatehouse.errors import DatabaseError, GatehouseError, InputRefused, TooManyRequests
+from gatehouse.database.errors import OUR_WORDS
+from gatehouse.errors import (
+    DatabaseError,
+    GatehouseError,
+    IllegalStep,
+    InputRefused,
+    RefundTooLarge,
+    TooManyRequests,
+    ValidationError,
+)
 from gatehouse.observability import log
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,15 +33,13 @@ CODE_OF_STATUS = {404: "NO_SUCH_PATH", 405: "METHOD_NOT_ALLOWED"}
 class FieldProblem(BaseModel):
     """One part of the request that is not as it must be."""
 
-    field: str = Field(description="Its name, with a dot before each inner name.")
+    field: str = Field(description="Its name, such as `status` or `items[0].quantity`.")
     place: str = Field(description="Where it stood: query, path, header or body.")
     message: str
 
 
 class Problem(BaseModel):
     """What went wrong; `code` is stable, `detail` is for people."""
-
-    model_config = ConfigDict(extra="allow")
 
     type: str = "about:blank"
     title: str
@@ -41,6 +48,8 @@ class Problem(BaseModel):
     code: str
     request_id: str
     errors: list[FieldProblem] | None = None
+    allowed: list[str] | None = Field(None, description="Of a step that cannot be taken: those that can.")
+    left_minor: int | None = Field(None, description="Of a refund that is too large: what is left to give back.")
 
 
 def problem(
@@ -74,13 +83,22 @@ async def of_our_error(request: Request, error: Exception) -> JSONResponse:
     log.add(refused=error.code)
     if status >= 500:
         log.error("request failed", error=error)
-    # What a server says of itself is for the log: it names hosts, statements and constraints.
-    is_inside = status >= 500 or isinstance(error, DatabaseError)
+    # What a server says of itself is for the log: it names hosts, statements and constraints. What our own functions
+    # and models say is for whoever called.
+    is_inside = status >= 500 or (isinstance(error, DatabaseError) and error.sqlstate not in (None, *OUR_WORDS))
     detail = (type(error).__doc__ or "").partition("\n")[0] if is_inside else str(error)
-    fields = (
-        [FieldProblem(field=error.field, place=error.place, message=detail)] if isinstance(error, InputRefused) else []
-    )
-    return problem(request, status, error.code, detail, fields=fields, headers=_headers_of(error))
+    fields: list[FieldProblem] = []
+    if isinstance(error, InputRefused):
+        fields = [FieldProblem(field=error.field, place=error.place, message=detail)]
+    elif isinstance(error, ValidationError) and error.field and not is_inside:
+        fields = [FieldProblem(field=error.field, place="body", message=detail)]
+    more: dict[str, Any] = {}
+    if isinstance(error, IllegalStep):
+        more["allowed"] = list(error.allowed)
+    elif isinstance(error, RefundTooLarge):
+        more["left_minor"] = error.left_minor
+    headers = _headers_of(error)
+    return problem(request, status, error.code, detail, fields=fields, headers=headers, **more)
 
 
 async def of_wrong_input(request: Request, error: Exception) -> JSONResponse:
@@ -123,4 +141,5 @@ def _headers_of(error: GatehouseError) -> dict[str, str]:
 
 def _field_of(wrong: Mapping[str, Any]) -> FieldProblem:
     place, *names = wrong["loc"]
-    return FieldProblem(field=".".join(map(str, names)) or "body", place=str(place), message=str(wrong["msg"]))
+    name = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in names).removeprefix(".")
+    return FieldProblem(field=name or "body", place=str(place), message=str(wrong["msg"]))

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import Header, Request
+from fastapi import Header, Request, Response
+from fastapi.responses import JSONResponse
 
 from gatehouse.database.connection import Database, Transaction
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import RequestRefused
-from gatehouse.http_api.callers import Caller
+from gatehouse.http_api.callers import Caller, desk_of
 
 sql = load_statements(Path(__file__).with_name("repetition.sql"))
 
@@ -40,6 +41,15 @@ class Answer(NamedTuple):
 def request_hash(request: Request, body: bytes) -> bytes:
     """Return what tells one request from another."""
     return hashlib.sha256(b"\0".join((request.method.encode(), request.url.path.encode(), body))).digest()
+
+
+async def written_once(
+    request: Request, caller: Caller, key: str | None, work: Callable[[Transaction], Answer]
+) -> Response:
+    """Answer a write, once for each Idempotency-Key."""
+    asked = request_hash(request, await request.body())
+    answer = answer_once(desk_of(request).database(), caller, key, asked, work)
+    return JSONResponse(answer.body, answer.status)
 
 
 def answer_once(

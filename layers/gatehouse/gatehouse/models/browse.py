@@ -44,7 +44,7 @@ def find_row(database: Database, merchant: str, kind: str, row_id: int) -> Row:
     """Return one refund, dispute, subscription, invoice or payout; raise NotFound when this merchant has none such."""
     rows = database.flush([sql[f"find_{kind}"](id=row_id)], idempotent=True, merchant=merchant)[0].rows
     if not rows:
-        raise NotFound(f"there is no {kind} {row_id}")
+        raise NotFound(f"there is no such {kind}")
     return rows[0]
 
 
@@ -89,5 +89,5 @@ def list_app_transactions(
 def _of_app(database: Database, merchant: str, app: str, wanted: Any) -> list[Row]:
     found, listed = database.flush([sql.find_app(app=app), wanted], idempotent=True, merchant=merchant)
     if not found.rows:
-        raise NotFound(f"there is no app {app}")
+        raise NotFound("there is no such app")
     return listed.rows

@@ -47,7 +47,7 @@ limit :most::integer;
 
 -- name: changes_of_payment
 -- How the payment's row came to be as it is; personal values only as hashes.
-select id, at, action, actor, webhook_event_id, changes
+select id, at, table_name, row_id, action, actor, webhook_event_id, changes
 from payment_audit_log
 where table_name = 'payments' and row_id = :id::bigint
 order by id
