@@ -69,6 +69,9 @@ class Settings:
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
+    stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
+    paypal_secret_arn: str = text("The same of PayPal.")
+    paystack_secret_arn: str = text("The same of Paystack.")
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")

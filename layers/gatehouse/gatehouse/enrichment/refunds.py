@@ -1,8 +1,8 @@
 """Sends a refund that somebody asked for to its gateway, once, whatever is interrupted.
 
 Where the gateway honours an idempotency key, an interrupted call is simply made again while the key is remembered. Else
-nobody knows whether an interrupted call was carried out: then the gateway's refunds are listed and ours is looked for among them. Where it
-is not found, nothing is sent again: the request becomes `unknown` and waits for a person.
+nobody knows whether an interrupted call was carried out: then the gateway's refunds are listed and ours is looked for
+among them. Where it is not found, nothing is sent again: the request becomes `unknown` and waits for a person.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,6 @@ from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
 from gatehouse.models.refunds import RefundRequest, find_refund_request, sql
 from gatehouse.models.scope import flush_for
 
-KEYS_ARE_KEPT = timedelta(hours=20)  # Stripe forgets them after 24 hours, PayPal after 45 days
 LISTINGS_UNTIL_UNKNOWN = 4  # a gateway may show a refund some time after it took it
 OUR_NAME = "gatehouse_refund"
 
@@ -35,8 +34,8 @@ class RefundClient(Protocol):
         ...
 
     @property
-    def honours_refund_keys(self) -> bool:
-        """Whether a second call with the same idempotency key is not a second refund."""
+    def keeps_refund_keys(self) -> timedelta:
+        """For how long a second call with the same idempotency key is no second refund; zero where there are none."""
         ...
 
     def refund(self, payment_name: ObjectName, *, amount_minor: int, currency: str, idempotency_key: str) -> Fetched:
@@ -63,7 +62,7 @@ def send_refund(
     name = _refundable_name(job, client)
     if name is None:
         return Hopeless(f"{request.gateway} can refund none of the names of this payment")
-    may_repeat = client.honours_refund_keys and now() - request.created_at < KEYS_ARE_KEPT
+    may_repeat = now() - request.created_at < client.keeps_refund_keys
     if request.state == "sending" and not may_repeat:
         return _look_for_it(job, request, client, name, database)
     # Kept before the call leaves: whoever comes after an interruption must know that there may have been one.

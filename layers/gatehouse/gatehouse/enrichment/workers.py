@@ -1,13 +1,16 @@
 """Which worker does the jobs of which topic of the enrichment queue."""
 
 from collections.abc import Mapping
-from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from gatehouse.data_keys import process_keyring
 from gatehouse.database.connection import database
-from gatehouse.enrichment.fees import FeeClient, fetch_fee
-from gatehouse.gateways.stripe.client import StripeClient
+from gatehouse.enrichment.fees import fetch_fee
+from gatehouse.enrichment.refetch import refetch
+from gatehouse.enrichment.refunds import RefundClient, send_refund
+from gatehouse.errors import GatewayError, SettingError
+from gatehouse.gateways import NAMES, gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
 from gatehouse.jobs.claim import Hopeless, Job, Outcome, Worker
 from gatehouse.models.accounts import find_account
@@ -17,26 +20,46 @@ from gatehouse.settings import settings
 
 def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic."""
-    return {"fetch_fee": _fetch_fee}
+    return {
+        "fetch_fee": _fetch_fee,
+        "refetch": lambda job: refetch(job, _client_of),
+        "send_refund": lambda job: send_refund(job, _refund_client_of, database()),
+    }
 
 
 def _fetch_fee(job: Job) -> Outcome:
     gateway, account = job.arguments.get("gateway"), job.arguments.get("account")
-    if gateway != "stripe":
+    client = _client_of(str(gateway), str(account))
+    if not hasattr(client, "payment_fee"):
         return Hopeless(f"no client of {gateway} knows fees")
-    api_key = _credentials(str(gateway), str(account)).get("api_key")
-    if not isinstance(api_key, str) or not api_key:
-        return Hopeless(f"{gateway}/{account} has no api_key, so nobody can be asked for its fees")
-    return fetch_fee(job, _stripe_client(api_key))
+    return fetch_fee(job, client)
 
 
-def _credentials(gateway: str, account: str) -> Mapping[str, Any]:
-    """Return what an account keeps to talk to its gateway."""
+def _client_of(gateway: str, account: str) -> Any:
+    """Return the client of an account; raise GatewayError where a gateway has none."""
+    if gateway not in NAMES or not getattr(gateway_named(gateway), "ASKABLE", None):
+        raise GatewayError(f"no client asks {gateway}", retry_helps=False)
+    credentials, mode = _credentials(gateway, account)
+    client = import_module(f"gatehouse.gateways.{gateway}.client")  # here: only the gateway that is asked is imported
+    return client.client_of(credentials, getattr(settings(), f"{gateway}_api_url"), mode)
+
+
+def _refund_client_of(gateway: str, account: str) -> RefundClient:
+    """Return the client of an account; raise GatewayError where it cannot refund."""
+    client = _client_of(gateway, account)
+    if not hasattr(client, "refund"):
+        raise GatewayError(f"no client refunds at {gateway}", retry_helps=False)
+    refunding: RefundClient = client
+    return refunding
+
+
+def _credentials(gateway: str, account: str) -> tuple[Mapping[str, Any], str]:
+    """Return what an account keeps to talk to its gateway, and its mode."""
     if account == DEFAULT_ACCOUNT:
-        return secret(settings().gateway_secret_arn)
-    return find_account(database(), process_keyring(), gateway, account).credentials
-
-
-@lru_cache(maxsize=64)
-def _stripe_client(api_key: str) -> FeeClient:
-    return StripeClient(api_key, settings().stripe_api_url)
+        arn = getattr(settings(), f"{gateway}_secret_arn")
+        if not arn:
+            raise SettingError(f"{gateway.upper()}_SECRET_ARN is not set: nobody can be asked for the default account")
+        kept = secret(arn)
+        return kept, str(kept.get("mode", "live"))
+    found = find_account(database(), process_keyring(), gateway, account)
+    return found.credentials, found.for_intake.mode

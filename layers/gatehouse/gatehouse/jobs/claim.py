@@ -30,6 +30,7 @@ class Job(NamedTuple):
     arguments: dict[str, Any]
     attempts: int
     lease_token: UUID
+    livemode: bool | None = None  # of the event that left it; None where no event did
 
 
 class Done(NamedTuple):
@@ -101,7 +102,7 @@ def _outcome(worker: Worker, job: Job) -> Outcome:
 
 def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: Bell) -> str:
     if isinstance(outcome, Done):
-        return _finish(job, outcome, database)
+        return _finish(job, outcome, database, bell)
     if isinstance(outcome, Postponed) and job.attempts < topic.most_attempts:
         delay = max(backoff_seconds(topic, job.attempts), outcome.least_seconds)
         kept = database.query(
@@ -111,16 +112,17 @@ def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: 
     return _bury(job, outcome.reason, database, bell)
 
 
-def _finish(job: Job, outcome: Done, database: Database) -> str:
+def _finish(job: Job, outcome: Done, database: Database, bell: Bell) -> str:
     finish = sql.finish(id=job.id, token=job.lease_token)
     try:
         # The effects first: their locks are those that a recording takes before it writes jobs. The other way round the
         # two could wait for each other. A lost lease undoes them, wherever in the flush it shows.
         database.flush([*outcome.effects, finish])
     except QueryError as error:
-        if error.sqlstate != LEASE_LOST:
-            raise
-        return "lost"
+        if error.sqlstate == LEASE_LOST:
+            return "lost"
+        # The database refuses what the work came to, and would refuse it again: a person has to look.
+        return _bury(job, f"{error.code}: {error}", database, bell)
     return "done"
 
 

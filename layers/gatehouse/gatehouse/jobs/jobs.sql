@@ -16,7 +16,8 @@ where id = :id::bigint
       or (status = 'leased' and lease_until <= now())
       or (status = 'dead' and burials = :burial::integer)
   )
-returning id, topic, business_key, merchant, arguments, attempts, lease_token;
+returning id, topic, business_key, merchant, arguments, attempts, lease_token,
+    (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode;
 
 -- name: keep
 -- Extends a lease that is still ours.

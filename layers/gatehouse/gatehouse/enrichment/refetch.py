@@ -1,0 +1,41 @@
+"""Asks a gateway about an object where an event left something open; its answer is a fact, timed by the answer."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gatehouse.accounts import GatewayAccount
+from gatehouse.errors import GatewayObjectMissing
+from gatehouse.gateways import Fetched
+from gatehouse.intake.record import fetched_facts
+from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
+
+
+class Client(Protocol):
+    """The part of a gateway's client that is asked about single objects."""
+
+    def fetch(self, kind: str, object_id: str, **hints: Any) -> Fetched:
+        """Return what the gateway says of the object; the hints are what the event knew of it."""
+        ...
+
+
+def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
+    """Ask about the job's object and record the answer; `client_of` returns the client of a gateway's account."""
+    arguments = dict(job.arguments)
+    try:
+        gateway, account = arguments.pop("gateway"), arguments.pop("account")
+        kind, object_id = arguments.pop("kind"), arguments.pop("id")
+    except KeyError as missing:
+        return Hopeless(f"the job does not say its {missing}")
+    try:
+        fetched = client_of(gateway, account).fetch(kind, object_id, **arguments)
+    except GatewayObjectMissing as missing:  # the event may be ahead of what the gateway's API shows
+        return Postponed(str(missing))
+    effects = fetched_facts(
+        GatewayAccount(gateway, account, job.merchant, "both"),
+        fetched.facts,
+        said_by=f"job {job.id}",
+        occurred_at=fetched.answered_at,
+        job_id=job.id,
+        livemode=job.livemode,
+    )
+    return Done(effects)
