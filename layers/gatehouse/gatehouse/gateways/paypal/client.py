@@ -128,9 +128,7 @@ class PaypalClient:
             return Fetched((), shown.answered_at)
         fetched = self.fetch("order", order)
         return fetched._replace(
-            facts=tuple(
-                fact for fact in fetched.facts if isinstance(fact, RefundFact) and payment_name in fact.payment
-            )
+            facts=tuple(fact for fact in fetched.facts if isinstance(fact, RefundFact) and payment_name in fact.payment)
         )
 
     def has_signed(self, transmission: Transmission, webhook_id: str, body: bytes) -> bool:
