@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gatehouse.database.connection import Transaction
 from gatehouse.http_api.application import CHANGE, ONE
-from gatehouse.http_api.callers import Administrator, Reader, Writer, desk_of
+from gatehouse.http_api.callers import Reader, Writer, desk_of
 from gatehouse.http_api.fields import Money, RowId, Word, money
 from gatehouse.http_api.pages import Filters, Page, after_text, stored_page
-from gatehouse.http_api.repetition import Answer, IdempotencyKey, written_once
+from gatehouse.http_api.repetition import Answer, written_once
 from gatehouse.http_api.resources import resource
 from gatehouse.models import refunds
 from gatehouse.money import MOST_MINOR
@@ -121,22 +121,6 @@ async def show_refund_request(request: Request, caller: Reader, request_id: UUID
     """Show one refund that was asked for."""
     found = refunds.find_refund_request(desk_of(request).database(), caller.merchant, request_id)
     return resource(request, _shown(found))
-
-
-@router.post("/refund-requests/{request_id}/send-again", response_model=RefundRequest, responses=CHANGE)
-async def send_again(request: Request, caller: Administrator, request_id: UUID, key: IdempotencyKey = None) -> Response:
-    """Send a refund anew whose fate was unknown, as somebody has seen at the gateway that it was not made."""
-    jobs: list[tuple[int, str]] = []
-
-    def send(transaction: Transaction) -> Answer:
-        sent = refunds.send_refund_again(transaction, caller.merchant, request_id, actor=caller.actor)
-        jobs.append((sent.job_id, TOPIC))
-        return Answer(200, _shown(sent).model_dump(mode="json"))
-
-    answer = await written_once(request, caller, key, send)
-    if jobs:
-        desk_of(request).bell().ring(jobs)
-    return answer
 
 
 def _shown(asked: refunds.RefundRequest) -> RefundRequest:

@@ -1,4 +1,4 @@
--- Who buys what: customers, their orders and the items in them. What they pay is in payments, and meets its order later.
+-- Who buys what: customers, their orders and the items in them. What they pay is in payments.
 -- migrate: up
 
 -- Splits texts into the words by which they are found: lower case, without accents, each behind its merchant's name, so
@@ -8,7 +8,8 @@ language sql immutable as $$
     select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
     from unnest(p_texts) as said,
          regexp_split_to_table(
-             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'), '[^[:alnum:]\u0080-\uffff]+') as word
+             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'),
+             '[^[:alnum:]\u0080-\uffff]+') as word
     where word <> ''
 $$;
 

@@ -169,7 +169,8 @@ begin
     begin
         insert into orders (
             id, merchant, number, customer_id, livemode, event_id, event_name, event_date, currency, subtotal_minor,
-            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash, search
+            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash,
+            search
         ) overriding system value
         select
             order_id, merchant_now, said.number, said.customer_id, said.livemode, said.event_id, said.event_name,

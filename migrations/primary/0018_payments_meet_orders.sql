@@ -94,10 +94,10 @@ language sql immutable as $$
     end
 $$;
 
--- Makes the state of an order anew from its payments: the money of its currency and mode that came in and went back, what
--- that means, and the status: the further one of what the money says and what a person said. Money for an order that is
--- failed or cancelled changes no status; it shows in payment_state. Locked first, so that it sees what neighbours did; not
--- harder than that, as a payment that was just linked already holds the key of its order, and so may another.
+-- Makes the state of an order anew from its payments: the money of its currency and mode that came in and went back,
+-- what that means, and the status: the further one of what the money says and what a person said. Money for an order
+-- that is failed or cancelled changes no status; it shows in payment_state. Locked first, so that it sees what
+-- neighbours did; and no harder, as a payment that was just linked holds the key of its order, and so may another.
 create function settle_order(p_order_id bigint, p_status_by_hand text default null) returns void
 language plpgsql security definer set search_path = public, pg_temp as $$
 declare

@@ -83,7 +83,8 @@ begin
     select * into paid from payments where id = (select coalesce(merged_into, id) from payments where id = paid.id)
     for update;
     if paid.gateway <> all (p_gateways) then
-        raise exception using errcode = 'GH009', message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
+        raise exception using errcode = 'GH009', 
+            message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
     elsif paid.status not in ('completed', 'partially_refunded', 'refunded') then
         raise exception using errcode = 'GH009', message = 'a payment that is ' || paid.status || ' cannot be refunded';
     end if;
@@ -91,7 +92,8 @@ begin
         select sum(amount_minor) from refunds where payment_id = paid.id and status = 'pending'), 0), 0);
     amount := coalesce(amount, left_minor);
     if left_minor = 0 then
-        raise exception using errcode = 'GH007', constraint = '0', message = 'nothing is left of this payment to refund';
+        raise exception using errcode = 'GH007', constraint = '0',
+            message = 'nothing is left of this payment to refund';
     elsif amount > left_minor then
         raise exception using errcode = 'GH007', constraint = left_minor::text,
             message = amount || ' is more than what is left of this payment: ' || left_minor;

@@ -387,7 +387,8 @@ begin
     begin
         insert into orders (
             id, merchant, number, customer_id, livemode, event_id, event_name, event_date, currency, subtotal_minor,
-            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash, search
+            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash,
+            search
         ) overriding system value
         select
             order_id, merchant_now, said.number, said.customer_id, said.livemode, said.event_id, said.event_name,
@@ -444,6 +445,19 @@ end
 $function$;
 REVOKE ALL ON FUNCTION customer_of(text,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customer_of(text,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.customers_past_retention(p_day date)
+ RETURNS TABLE(merchant text, customer_id bigint, email text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select c.merchant, c.id, c.email from customers c
+    where c.retain_until < p_day and c.erased_at is null
+    order by c.merchant, c.id
+$function$;
+REVOKE ALL ON FUNCTION customers_past_retention(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_past_retention(date) TO gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.customers_with_words(p_text text)
  RETURNS TABLE(customer_id bigint)
@@ -526,6 +540,231 @@ end
 $function$;
 REVOKE ALL ON FUNCTION drop_old_payloads(integer,boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_old_payloads(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.erase_answers()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update api_answers a set body = null
+    where a.merchant = new.merchant and exists (
+        select from (
+            select jsonb_path_query(a.body, '$.**.email') as said
+            union
+            select jsonb_path_query(a.body, '$.**.attendee_email')
+        ) as addresses
+        where jsonb_typeof(said) = 'string' and erasure_hash(lower(said #>> '{}')) = new.said_hash);
+    update api_answers a set body = a.body || '{"reason": null}' where a.merchant = new.merchant and a.body ? 'reason';
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_answers() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_customer(p_email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    in_json text := trim(both '"' from to_json(lower(p_email))::text);
+    as_pattern text := regexp_replace(p_email, '([^[:alnum:]@])', '\\\1', 'g');
+    customer bigint;
+    their_orders bigint[];
+    theirs jsonb;
+    of_kind record;
+    events bigint[];
+    changed bigint;
+    done jsonb := '{}';
+begin
+    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
+    -- As a recording does: the payments first, and then the address, which no recording gets past until we are done.
+    perform from payments
+    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
+    order by id for update;
+    perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/erasure/' || key_now, 0));
+    select id into customer from customers where merchant = merchant_now and email_key = key_now;
+    their_orders := array(select id from orders where customer_id = customer);
+    select coalesce(jsonb_object_agg(kind, ids), '{}') into theirs
+    from (
+        select kind, jsonb_agg(id order by id) as ids
+        from subjects_of_person(merchant_now, key_now, customer) group by kind
+    ) as found;
+
+    insert into erased_customers (merchant, what, said_hash) values (merchant_now, 'email', erasure_hash(key_now))
+    on conflict (merchant, what, said_hash) do update set erased_at = now();
+    insert into erased_customers (merchant, what, said_hash)
+    select merchant_now, 'customer_ref', erasure_hash(concat_ws('/', gateway, account, ref))
+    from (
+        select gateway, account, gateway_id as ref from gateway_customers
+        where id in (select jsonb_array_elements_text(theirs -> 'customer')::bigint)
+        union
+        select gateway, account, customer_ref from payments
+        where id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint) and customer_ref is not null
+    ) as refs
+    on conflict (merchant, what, said_hash) do update set erased_at = now();
+
+    events := array(
+        select f.webhook_event_id from jsonb_each(theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
+        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
+        where f.webhook_event_id is not null
+        union
+        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
+        where po.payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
+          and e.merchant = merchant_now and e.gateway = po.gateway and e.account = po.account);
+    delete from webhook_payloads where webhook_event_id = any (events);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('webhook_payloads', changed);
+
+    update facts f set words = without_personal_words(f.kind, f.words)
+    from jsonb_each(theirs) as kinds, jsonb_array_elements_text(kinds.value) as one
+    where f.kind = kinds.key and f.subject_id = one::bigint
+      and f.words is distinct from without_personal_words(f.kind, f.words);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('facts', changed);
+
+    for of_kind in
+        select key as kind, array(select jsonb_array_elements_text(value)::bigint) as ids from jsonb_each(theirs)
+    loop
+        if of_kind.kind = 'payment' then
+            perform fold_payments(of_kind.ids);
+        else
+            perform fold_subjects(of_kind.kind, of_kind.ids);
+        end if;
+        done := done || jsonb_build_object(
+            case of_kind.kind when 'customer' then 'gateway_customers' else of_kind.kind || 's' end,
+            cardinality(of_kind.ids));
+    end loop;
+    -- What was joined away has no facts any more, and keeps what it last said.
+    update payments set email = null, user_id = null, metadata = null, failure_message = null, reference = null
+    where merged_into in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
+      and num_nonnulls(email, user_id, metadata, failure_message, reference) > 0;
+    -- Known from elsewhere: a payment takes its user from the customer or the subscription.
+    update payments set user_id = null where merchant = merchant_now and lower(user_id) = key_now;
+
+    update customers set
+        email = null, first_name = null, last_name = null, phone = null, consent_at = null, consent_scope = null,
+        retain_until = null, erased_at = now(), version = version + 1, updated_at = now()
+    where id = customer;
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('customers', changed);
+    update orders set
+        metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
+        reference = case when reference not like '%@%' then reference end, content_hash = null,
+        version = version + 1, updated_at = now()
+    where id = any (their_orders);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('orders', changed);
+    update order_items set attendee_name = null, attendee_email = null
+    where (merchant = merchant_now and attendee_email_key = key_now)
+        or (order_id = any (their_orders) and attendee_email is null and attendee_name is not null);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('order_items', changed);
+    update refund_requests set reason = null
+    where reason is not null and payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('refund_requests', changed);
+    update app_transactions set
+        user_id = case when lower(user_id) <> key_now then user_id end,
+        reference = case when reference not like '%@%' then reference end
+    where merchant = merchant_now and (lower(user_id) = key_now or lower(reference) = key_now);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('app_transactions', changed);
+    -- Work that waits, or was given up and may be taken up again, and what was left by events of theirs.
+    update jobs set
+        arguments = regexp_replace(arguments::text, as_pattern, 'erased', 'gi')::jsonb,
+        last_error = regexp_replace(last_error, as_pattern, 'erased', 'gi')
+    where merchant = merchant_now
+      and (status in ('waiting', 'leased') or status = 'dead' or webhook_event_id = any (events))
+      and (position(in_json in lower(arguments::text)) > 0 or position(key_now in lower(last_error)) > 0);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('jobs', changed);
+    delete from rejected_requests where position(in_json in lower(headers::text || reason)) > 0;
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('rejected_requests', changed);
+    return done;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select encode(sha256(key || sha256(key || convert_to('erased ' || p_said, 'UTF8'))), 'hex') from audit_hash_key
+$function$;
+REVOKE ALL ON FUNCTION erasure_hash(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_customer(p_email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    customer customers;
+    found_ids jsonb;
+begin
+    select * into customer from customers where merchant = merchant_now and email_key = key_now;
+    select coalesce(jsonb_object_agg(kind, ids), '{}') into found_ids
+    from (
+        select kind, jsonb_agg(id order by id) as ids
+        from subjects_of_person(merchant_now, key_now, customer.id) group by kind
+    ) as found;
+    return jsonb_build_object(
+        'customer', case when customer.id is not null then to_jsonb(customer) - array['search', 'email_key'] end,
+        'orders', (
+            select coalesce(jsonb_agg(to_jsonb(o) - array['search', 'content_hash'] || jsonb_build_object('items', (
+                select jsonb_agg(to_jsonb(i) - 'attendee_email_key' order by i.id)
+                from order_items i where i.order_id = o.id)) order by o.id), '[]')
+            from orders o where o.customer_id = customer.id),
+        'attended_items', (
+            select coalesce(jsonb_agg(to_jsonb(i) - 'attendee_email_key' order by i.id), '[]')
+            from order_items i where i.merchant = merchant_now and i.attendee_email_key = key_now),
+        'gateway_customers', (
+            select coalesce(jsonb_agg(to_jsonb(g) order by g.id), '[]') from gateway_customers g
+            where g.id in (select jsonb_array_elements_text(found_ids -> 'customer')::bigint)),
+        'payments', (
+            select coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('objects', (
+                select jsonb_agg(jsonb_build_object('kind', po.kind, 'id', po.object_id) order by po.kind, po.object_id)
+                from payment_objects po where po.payment_id = p.id)) order by p.id), '[]')
+            from payments p where p.id in (select jsonb_array_elements_text(found_ids -> 'payment')::bigint)),
+        'refunds', (
+            select coalesce(jsonb_agg(to_jsonb(r) order by r.id), '[]') from refunds r
+            where r.id in (select jsonb_array_elements_text(found_ids -> 'refund')::bigint)),
+        'disputes', (
+            select coalesce(jsonb_agg(to_jsonb(d) order by d.id), '[]') from disputes d
+            where d.id in (select jsonb_array_elements_text(found_ids -> 'dispute')::bigint)),
+        'subscriptions', (
+            select coalesce(jsonb_agg(to_jsonb(s) order by s.id), '[]') from subscriptions s
+            where s.id in (select jsonb_array_elements_text(found_ids -> 'subscription')::bigint)),
+        'invoices', (
+            select coalesce(jsonb_agg(to_jsonb(i) order by i.id), '[]') from invoices i
+            where i.id in (select jsonb_array_elements_text(found_ids -> 'invoice')::bigint)),
+        'payouts', (
+            select coalesce(jsonb_agg(to_jsonb(o) order by o.id), '[]') from payouts o
+            where o.id in (select jsonb_array_elements_text(found_ids -> 'payout')::bigint)),
+        'told', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'kind', f.kind, 'gateway', f.gateway, 'said_by', f.said_by, 'occurred_at', f.occurred_at,
+                'received_at', f.received_at, 'words', f.words) order by f.id), '[]')
+            from jsonb_each(found_ids) as of_kind
+            cross join lateral jsonb_array_elements_text(of_kind.value) as one
+            join facts f on f.kind = of_kind.key and f.subject_id = one::bigint)
+    );
+end
+$function$;
+REVOKE ALL ON FUNCTION export_customer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION export_customer(text) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.fold_customer(p_id bigint)
  RETURNS text
@@ -1663,7 +1902,8 @@ begin
     select * into paid from payments where id = (select coalesce(merged_into, id) from payments where id = paid.id)
     for update;
     if paid.gateway <> all (p_gateways) then
-        raise exception using errcode = 'GH009', message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
+        raise exception using errcode = 'GH009', 
+            message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
     elsif paid.status not in ('completed', 'partially_refunded', 'refunded') then
         raise exception using errcode = 'GH009', message = 'a payment that is ' || paid.status || ' cannot be refunded';
     end if;
@@ -1671,7 +1911,8 @@ begin
         select sum(amount_minor) from refunds where payment_id = paid.id and status = 'pending'), 0), 0);
     amount := coalesce(amount, left_minor);
     if left_minor = 0 then
-        raise exception using errcode = 'GH007', constraint = '0', message = 'nothing is left of this payment to refund';
+        raise exception using errcode = 'GH007', constraint = '0',
+            message = 'nothing is left of this payment to refund';
     elsif amount > left_minor then
         raise exception using errcode = 'GH007', constraint = left_minor::text,
             message = amount || ' is more than what is left of this payment: ' || left_minor;
@@ -1711,6 +1952,59 @@ end
 $function$;
 REVOKE ALL ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.respect_erasure()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    said_email text := lower(
+        case when new.kind = 'payout' then new.words ->> 'destination' else new.words ->> 'email' end);
+    ref text := case when new.kind = 'customer' then new.words ->> 'gateway_id' else new.words ->> 'customer_ref' end;
+    paid record;
+    is_erased boolean := false;
+begin
+    if said_email is not null then
+        -- An erasure of this address waits until we are done, or we until it is.
+        perform pg_advisory_xact_lock_shared(hashtextextended(new.merchant || '/erasure/' || said_email, 0));
+    end if;
+    if not exists (select from erased_customers where merchant = new.merchant) then
+        return new;
+    end if;
+    if said_email is not null then
+        is_erased := exists (
+            select from erased_customers e
+            where e.merchant = new.merchant and e.what = 'email' and e.said_hash = erasure_hash(said_email)
+              and not (new.occurred_at > e.erased_at and exists (
+                  select from customers c where c.merchant = new.merchant and c.email_key = said_email)));
+        if is_erased and ref is not null then  -- what says this and no address is theirs too
+            insert into erased_customers (merchant, what, said_hash)
+            values (new.merchant, 'customer_ref', erasure_hash(concat_ws('/', new.gateway, new.account, ref)))
+            on conflict (merchant, what, said_hash) do nothing;
+        end if;
+    elsif new.kind = 'refund' then
+        select p.customer_ref, c.erased_at is not null as is_erased into paid
+        from payments p left join customers c on c.id = p.customer_id
+        where p.id = (payments_named(new.gateway, new.account, new.words -> 'payment'))[1];
+        is_erased := coalesce(paid.is_erased, false);
+        ref := paid.customer_ref;
+    end if;
+    if not is_erased and said_email is null and ref is not null then
+        is_erased := exists (
+            select from erased_customers e
+            where e.merchant = new.merchant and e.what = 'customer_ref'
+              and e.said_hash = erasure_hash(concat_ws('/', new.gateway, new.account, ref)));
+    end if;
+    if is_erased then
+        new.words := without_personal_words(new.kind, new.words);
+        delete from webhook_payloads where webhook_event_id = new.webhook_event_id;
+    end if;
+    return new;
+end
+$function$;
+REVOKE ALL ON FUNCTION respect_erasure() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.save_customer(p_customer jsonb)
  RETURNS bigint
@@ -1761,7 +2055,8 @@ AS $function$
     select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
     from unnest(p_texts) as said,
          regexp_split_to_table(
-             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'), '[^[:alnum:]\u0080-\uffff]+') as word
+             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'),
+             '[^[:alnum:]\u0080-\uffff]+') as word
     where word <> ''
 $function$;
 
@@ -1882,6 +2177,52 @@ end
 $function$;
 REVOKE ALL ON FUNCTION settle_order(bigint,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION settle_order(bigint,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.subjects_of_person(p_merchant text, p_email_key text, p_customer_id bigint)
+ RETURNS TABLE(kind text, id bigint)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    return query
+    with theirs as (
+        select g.id, g.gateway, g.account, g.gateway_id from gateway_customers g
+        where g.merchant = p_merchant and (lower(g.email) = p_email_key or g.customer_id = p_customer_id)
+    ), paid as (
+        select coalesce(p.merged_into, p.id) as id from payments p
+        where p.merchant = p_merchant and lower(p.email) = p_email_key
+        union
+        select coalesce(p.merged_into, p.id) from payments p
+        where p.merchant = p_merchant and p.customer_id = p_customer_id
+        union
+        select coalesce(p.merged_into, p.id) from theirs t
+        join payments p on p.merchant = p_merchant and p.customer_ref = t.gateway_id and p.gateway = t.gateway
+            and p.account = t.account
+        union
+        select coalesce(p.merged_into, p.id) from orders o join payments p on p.order_id = o.id
+        where o.merchant = p_merchant and o.customer_id = p_customer_id
+    )
+    select 'customer', t.id from theirs t
+    union
+    select 'payment', p.id from paid p
+    union
+    select 'subscription', s.id from subscriptions s
+    where s.merchant = p_merchant and (lower(s.email) = p_email_key or lower(s.user_id) = p_email_key or exists (
+        select from theirs t
+        where t.gateway = s.gateway and t.account = s.account and t.gateway_id = s.customer_ref))
+    union
+    select 'invoice', i.id from invoices i
+    where i.merchant = p_merchant and (lower(i.email) = p_email_key or exists (
+        select from theirs t
+        where t.gateway = i.gateway and t.account = i.account and t.gateway_id = i.customer_ref))
+    union
+    select 'refund', r.id from paid p join refunds r on r.payment_id = p.id
+    union
+    select 'dispute', d.id from paid p join disputes d on d.payment_id = p.id
+    union
+    select 'payout', o.id from payouts o where o.merchant = p_merchant and lower(o.destination) = p_email_key;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.take_recording_locks(p_merchant text, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS void
@@ -2005,6 +2346,25 @@ $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
 
+CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select (p_words - array[
+            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata']
+        - case when p_kind = 'refund' then array['reason'] else '{}' end
+        - case when p_kind = 'payout' then array['destination'] else '{}' end
+        - array(select each.key from jsonb_each(p_words) as each
+                where each.key in ('user_id', 'reference') and each.value::text like '%@%'))
+        || coalesce((
+            select jsonb_build_object('metadata', jsonb_object_agg(said.key, said.value))
+            from jsonb_each(case when jsonb_typeof(p_words -> 'metadata') = 'object' then p_words -> 'metadata' end)
+                as said
+            where said.key in ('order_id', 'order_number', 'app', 'plan') and said.value::text not like '%@%'
+            having count(*) > 0), '{}')
+$function$;
+
 CREATE OR REPLACE FUNCTION public.working_for()
  RETURNS text
  LANGUAGE plpgsql
@@ -2084,7 +2444,7 @@ CREATE TABLE api_answers (
     idempotency_key text NOT NULL,
     request_hash bytea NOT NULL,
     status smallint NOT NULL,
-    body jsonb NOT NULL,
+    body jsonb,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT api_answers_pkey PRIMARY KEY (key_id, merchant, idempotency_key),
     CONSTRAINT api_answers_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
@@ -2258,6 +2618,20 @@ CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH RO
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
+CREATE TABLE erased_customers (
+    merchant text NOT NULL,
+    what text NOT NULL,
+    said_hash text NOT NULL,
+    erased_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT erased_customers_pkey PRIMARY KEY (merchant, what, said_hash),
+    CONSTRAINT erased_customers_what_check CHECK ((what = ANY (ARRAY['email'::text, 'customer_ref'::text])))
+);
+ALTER TABLE erased_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON erased_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON erased_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER erase_answers AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_answers();
+GRANT SELECT ON TABLE erased_customers TO gatehouse_ops;
+
 CREATE TABLE facts (
     kind text NOT NULL,
     subject_id bigint NOT NULL,
@@ -2280,6 +2654,7 @@ CREATE INDEX facts_webhook_event ON public.facts USING btree (webhook_event_id) 
 ALTER TABLE facts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON facts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON facts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER respect_erasure BEFORE INSERT ON public.facts FOR EACH ROW WHEN (((new.kind = ANY (ARRAY['customer'::text, 'payout'::text, 'refund'::text])) OR (new.words ?| ARRAY['email'::text, 'customer_ref'::text]))) EXECUTE FUNCTION respect_erasure();
 GRANT INSERT, SELECT, UPDATE (subject_id) ON TABLE facts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE facts TO gatehouse_api;
 
@@ -2701,9 +3076,9 @@ CREATE INDEX payouts_newest ON public.payouts USING btree (merchant, first_fact_
 ALTER TABLE payouts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payouts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payouts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER payouts_audit_delete AFTER DELETE ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
-CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
-CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata');
+CREATE TRIGGER payouts_audit_delete AFTER DELETE ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
+CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
+CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
 

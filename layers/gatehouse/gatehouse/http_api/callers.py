@@ -96,23 +96,12 @@ Reader = Annotated[Caller, Depends(reader)]
 
 async def writer(caller: Reader) -> Caller:
     """Return who calls, if the key may change anything: a viewer's may not."""
-    return _at_least("developer", caller)
-
-
-async def administrator(caller: Reader) -> Caller:
-    """Return who calls, if the key may decide what only a person should."""
-    return _at_least("admin", caller)
+    if not caller.may("developer"):
+        raise RequestRefused("A viewer's key reads only.", code="ROLE_TOO_LOW", status=403)
+    return caller
 
 
 Writer = Annotated[Caller, Depends(writer)]
-Administrator = Annotated[Caller, Depends(administrator)]
-
-
-def _at_least(role: str, caller: Caller) -> Caller:
-    if not caller.may(role):
-        words = f"The key is for the role {caller.role}; this needs {role}."
-        raise RequestRefused(words, code="ROLE_TOO_LOW", status=403)
-    return caller
 
 
 def _merchant(use: Use, named: str | None) -> str:

@@ -86,4 +86,10 @@ def _repeated(kept: dict[str, Any], asked: bytes) -> Answer:
         raise RequestRefused(
             "This Idempotency-Key was sent with another request.", code="IDEMPOTENCY_KEY_REUSED", status=422
         )
+    if kept["body"] is None:
+        raise RequestRefused(
+            "This was done; its answer held the data of a person who was erased since.",
+            code="ANSWER_ERASED",
+            status=409,
+        )
     return Answer(kept["status"], kept["body"])

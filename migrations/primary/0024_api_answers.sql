@@ -9,7 +9,7 @@ create table api_answers (
     -- Of method, path and body: the same key with another request is a mistake of the caller.
     request_hash bytea not null,
     status smallint not null,
-    body jsonb not null,
+    body jsonb,  -- null once a person in it was erased
     created_at timestamptz not null default now(),
     primary key (key_id, merchant, idempotency_key)
 );
@@ -22,9 +22,33 @@ create policy own_merchant on api_answers to gatehouse_api
 create policy all_merchants on api_answers to gatehouse_worker, gatehouse_ops, current_user using (true);
 
 grant select, insert on api_answers to gatehouse_api;
--- Kept for a day, then swept; ops remove those of a customer who is to be forgotten.
+-- Kept for a day, then swept.
 grant select, delete on api_answers to gatehouse_worker, gatehouse_ops;
+
+-- Whoever is erased is erased here too. That the deed was done must stay known, or a repetition would do it again.
+create function erase_answers() returns trigger
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    update api_answers a set body = null
+    where a.merchant = new.merchant and exists (
+        select from (
+            select jsonb_path_query(a.body, '$.**.email') as said
+            union
+            select jsonb_path_query(a.body, '$.**.attendee_email')
+        ) as addresses
+        where jsonb_typeof(said) = 'string' and erasure_hash(lower(said #>> '{}')) = new.said_hash);
+    update api_answers a set body = a.body || '{"reason": null}' where a.merchant = new.merchant and a.body ? 'reason';
+    return null;
+end
+$$;
+
+create trigger erase_answers after insert or update on erased_customers
+    for each row when (new.what = 'email') execute function erase_answers();
+
+revoke execute on function erase_answers() from public;
 
 -- migrate: down
 
+drop trigger erase_answers on erased_customers;
+drop function erase_answers();
 drop table api_answers;
