@@ -16,8 +16,7 @@ app = typer.Typer(
     help="""Make, list and revoke keys to the API; see and rotate the data keys.
 
 An API key is shown once, when it is made: `gatehouse keys create`. Whoever has it may see one merchant's rows (and with
-`--all-merchants` those of every merchant): a viewer reads, a developer and an admin also write, ops see how the
-database does besides.
+`--all-merchants` those of every merchant): a viewer reads, a developer, an admin and ops also write.
 
 To rotate the data keys: add a new key to their secret and name it `current`, wait five minutes until every function
 has it, then run `gatehouse keys rotate-master`. An old key may leave the secret when `gatehouse keys list-master`

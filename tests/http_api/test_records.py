@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from gatehouse.database.connection import Database
+from gatehouse.database.sql import Bound, Statement
+from gatehouse.models import browse
 from tests.http_api.api_client import Api, made_key
 from tests.http_api.records import NEEDED, insert, put
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -198,3 +200,26 @@ def test_an_answer_that_the_caller_has_is_not_sent_again(
     gatehouse_database.sql("update refunds set status = 'failed'")
     changed = api.ask("/api/refunds/1", key, headers={"if-none-match": tag})
     assert (changed.status, json.loads(changed.text)["status"]) == (200, "failed")
+
+
+@pytest.mark.req("P3")
+def test_an_address_is_found_by_its_index_in_spite_of_row_level_security(
+    gatehouse_database: GatehouseDatabase, api_database: Database
+) -> None:
+    gatehouse_database.sql(
+        "set session_replication_role = replica;"  # no triggers: these payments need no customers
+        "insert into payments (id, merchant, gateway, account, livemode, status, email, first_fact_at, last_fact_at)"
+        " select n, 'default', 'stripe', 'default', true, 'pending', n || '@example.com', now(), now()"
+        " from generate_series(1, 5000) as n;"
+        "analyze payments"
+    )
+    wanted: dict[str, Any] = dict.fromkeys(browse.sql.list_payments.parameters) | {
+        "email": "77@EXAMPLE.com",
+        "most": 21,
+    }
+    bound = browse.sql.list_payments(**wanted)
+    explain = Statement("explain", "", f"explain {bound.statement.text}", bound.statement.parameters)
+    (result,) = api_database.flush([Bound(explain, bound.values)], merchant="default")
+    plan = "\n".join(row["QUERY PLAN"] for row in result.rows)
+    assert "Index Scan using payments_pkey" in plan, plan
+    assert [row["id"] for row in api_database.flush([bound], merchant="default")[0].rows] == [77]

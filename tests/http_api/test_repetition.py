@@ -11,6 +11,8 @@ from gatehouse.errors import GatehouseError, RequestRefused, TransactionConflict
 from gatehouse.http_api.callers import Caller
 from gatehouse.http_api.repetition import Answer, answer_once
 from gatehouse.http_api.resources import expected_version
+from gatehouse.jobs import claim
+from gatehouse.jobs.sweep import ANSWERS_KEPT_HOURS
 from tests.conftest import DatabaseOpener
 from tests.http_api.api_client import made_key
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -58,6 +60,19 @@ def test_what_failed_may_be_sent_again(caller: Caller, api_database: Database) -
         answer_once(api_database, caller, "k", b"asked", fails)
     assert deeds(api_database) == 0
     assert answer_once(api_database, caller, "k", b"asked", deed).body == {"deed": 1}
+
+
+def test_an_answer_is_forgotten_after_a_day(
+    caller: Caller, api_database: Database, gatehouse_database: GatehouseDatabase, open_database: DatabaseOpener
+) -> None:
+    for key in ("old", "new"):
+        answer_once(api_database, caller, key, b"asked", deed)
+    gatehouse_database.sql(
+        "update api_answers set created_at = now() - interval '24 hours 1 second' where idempotency_key = 'old'"
+    )
+    worker = open_database(gatehouse_database.url("worker"))
+    worker.query(claim.sql.forget_answers, hours=ANSWERS_KEPT_HOURS)
+    assert [row["idempotency_key"] for row in worker.query("select idempotency_key from api_answers")] == ["new"]
 
 
 def test_of_twins_one_does_the_deed_and_both_get_its_answer(
