@@ -63,20 +63,23 @@ bench: .venv/.ready ## Measure, in ratios to a floor of the same run; says what 
 build: .venv/.ready ## Build the bundle without Docker: ARCH=x86_64 for a layer that runs on this machine
 	@SAM_CLI_TELEMETRY=0 ARCHITECTURE=$(ARCH) PATH="$(CURDIR)/.venv/bin:$$PATH" \
 	    "$(UV)" tool run --quiet --python $(PYTHON) --from $(SAM) sam build --build-dir "$(BUILD_DIR)"
-	@du -sm --apparent-size "$(BUILD_DIR)/GatehouseLayer" | awk '{print "Layer ($(ARCH)), unzipped: " $$1 " MB of at most 60"}'
+	@du -sm --apparent-size "$(BUILD_DIR)/GatehouseLayer" "$(BUILD_DIR)/ApiLayer" \
+	    | awk '{n = split($$2, path, "/"); print path[n] " ($(ARCH)), unzipped: " $$1 " MB of at most 60"}'
 
 .PHONY: requirements
 requirements: .venv/.ready ## Show which tests prove which requirement, and what is not proved yet
 	@$(PYTHON) -m local.requirements_report
 
-# --no-emit-index-url: the locks must not name the registry of whoever made them. The layer is constrained by the
-# development lock, so that the tests run with exactly the versions that are shipped.
+# --no-emit-index-url: the locks must not name the registry of whoever made them. The layers are constrained by the
+# development lock, so that the tests run with exactly the versions that are shipped, and both layers with the same.
 COMPILE = "$(UV)" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.13 $(UPGRADE)
 .PHONY: lock
-lock: ## Write requirements/*.lock and the layer's requirements.txt again (UPGRADE="--upgrade" for newer versions)
+lock: ## Write requirements/*.lock and the layers' requirements.txt again (UPGRADE="--upgrade" for newer versions)
 	@$(COMPILE) requirements/dev.in --output-file requirements/dev.lock
 	@$(COMPILE) requirements/layer.in --constraint requirements/dev.lock --output-file requirements/layer.lock
+	@$(COMPILE) requirements/api_layer.in --constraint requirements/dev.lock --output-file requirements/api_layer.lock
 	@cp requirements/layer.lock layers/gatehouse/requirements.txt
+	@cp requirements/api_layer.lock layers/api/requirements.txt
 
 .PHONY: clean
 clean: ## Remove what was built and cached; the data of `make run` stays (FRESH=1 clears that)

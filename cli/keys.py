@@ -1,24 +1,116 @@
-"""`gatehouse keys`: the data keys that seal credentials and payloads."""
+"""`gatehouse keys`: the keys of those who call the API, and the data keys that seal credentials and payloads."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
 
 from cli import output
 from cli.target import keyring, ops_database
-from gatehouse.errors import TransactionConflict
-from gatehouse.models import accounts
+from gatehouse.errors import ForeignKeyViolation, SettingError, TransactionConflict
+from gatehouse.models import accounts, api_keys
+
+MOST_DAYS = 3650
 
 app = typer.Typer(
-    help="""See and rotate the data keys.
+    help="""Make, list and revoke keys to the API; see and rotate the data keys.
 
-To rotate: add a new key to the secret of the data keys and name it `current`, wait five minutes until every function
-has it, then run `gatehouse keys rotate-master`. An old key may leave the secret when `gatehouse keys list` shows that
-nothing is sealed with it any more: accounts at once, payloads once retention has dropped them.""",
+An API key is shown once, when it is made: `gatehouse keys create`. Whoever has it may see one merchant's rows (and with
+`--all-merchants` those of every merchant): a viewer reads, a developer, an admin and ops also write.
+
+To rotate the data keys: add a new key to their secret and name it `current`, wait five minutes until every function
+has it, then run `gatehouse keys rotate-master`. An old key may leave the secret when `gatehouse keys list-master`
+shows that nothing is sealed with it any more: accounts at once, payloads once retention has dropped them.""",
     no_args_is_help=True,
 )
 
 
+def _role(role: str) -> str:
+    if role not in api_keys.ROLES:
+        raise typer.BadParameter(f"must be one of {', '.join(api_keys.ROLES)}")
+    return role
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Who or what uses it, such as `bookkeeping`.")],
+    merchant: Annotated[str, typer.Option("--merchant", help="Whose rows it may see.")] = "",
+    all_merchants: Annotated[
+        bool, typer.Option("--all-merchants", help="Those of every merchant; only for the role ops.")
+    ] = False,
+    role: Annotated[
+        str, typer.Option("--role", callback=_role, help=f"What it may do: {', '.join(api_keys.ROLES)}.")
+    ] = "viewer",
+    rate: Annotated[
+        int, typer.Option("--rate", min=1, max=60_000, help="Requests a minute.")
+    ] = api_keys.DEFAULT_RATE_PER_MINUTE,
+    days: Annotated[
+        int, typer.Option("--days", min=0, max=MOST_DAYS, help="After how many days it ends; 0 for never.")
+    ] = 365,
+) -> None:
+    """Make a key to the API and show it; it is never shown again."""
+    if bool(merchant) == all_merchants:
+        raise SettingError("say whose rows it may see: --merchant NAME, or --all-merchants")
+    if all_merchants and role != "ops":
+        raise SettingError("a key for all merchants has the role ops")
+    key = api_keys.new_key()
+    try:
+        row = api_keys.add_key(
+            ops_database(),
+            key,
+            merchant=merchant or None,
+            role=role,
+            name=name,
+            rate_per_minute=rate,
+            expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+        )
+    except ForeignKeyViolation:
+        raise SettingError(f"there is no merchant {merchant}: `gatehouse merchants list` shows them") from None
+    output.say(f"made {row['id']} ({role}, {row['merchant'] or 'every merchant'}), {_until(row['expires_at'])}")
+    output.say(key)
+
+
 @app.command("list")
 def list_() -> None:
+    """List the keys to the API: what each may do and when it was last used, to an hour."""
+    output.show_table(
+        ("Key", "Name", "Merchant", "Role", "A minute", "Made by", "Last used", "State"),
+        (
+            (
+                row["id"],
+                row["name"],
+                row["merchant"] or "(every)",
+                row["role"],
+                row["rate_per_minute"],
+                row["created_by"],
+                _day(row["last_used_at"]),
+                f"revoked {_day(row['revoked_at'])}" if row["revoked_at"] else _until(row["expires_at"]),
+            )
+            for row in api_keys.list_keys(ops_database())
+        ),
+        right=("A minute",),
+    )
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="Its id: the eight characters after gh_.")]) -> None:
+    """End a key to the API for ever, from its next request on."""
+    row = api_keys.revoke_key(ops_database(), key_id)
+    output.say(f"{row['id']} ({row['name']}) opens nothing any more")
+
+
+def _until(moment: datetime | None) -> str:
+    if moment is None:
+        return "never ends"
+    return f"{'until' if moment > datetime.now(UTC) else 'ended'} {_day(moment)}"
+
+
+def _day(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else None
+
+
+@app.command("list-master")
+def list_master() -> None:
     """List the data keys and what each still seals."""
     current = keyring().current
     rows = {row["key_id"]: row for row in accounts.keys_in_use(ops_database())}

@@ -102,6 +102,7 @@ def hints(stack: Mapping[str, Any]) -> list[str]:
     """Return what to try first."""
     lines = [f"curl {stack['api_url']}/health/database"]
     lines += [f"POST {stack['api_url']}/webhooks/… for {', '.join(stack['gateways'])}"] if stack["gateways"] else []
+    lines += [f"curl -H 'Authorization: Bearer …' {stack['api_url']}/api/payments"] if stack["api_key"] else []
     lines += ["make send EVENT=events/stripe/payment_intent.succeeded.json"] if "stripe" in stack["gateways"] else []
     lines += [f"psql {stack['database_url']}"]
     if not stack["pooled_database_url"]:

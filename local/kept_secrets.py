@@ -31,6 +31,10 @@ class KeptSecrets:
         """Return a key of 32 random bytes in base64."""
         return self._kept(name, lambda: base64.b64encode(secrets.token_bytes(32)).decode())
 
+    def made(self, name: str, make: Callable[[], str]) -> str:
+        """Return a secret of a form that somebody else knows, made by `make` the first time."""
+        return self._kept(name, make)
+
     def forget(self) -> None:
         """Remove the file with all that was invented."""
         self._file.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from gatehouse.database.connection import Database
 from gatehouse.migrations.engine import DEVELOPMENT, Engine
 from gatehouse.migrations.sessions import Target
+from gatehouse.models import api_keys
 from local.kept_secrets import KeptSecrets
 from local.postgres import PostgresServer
 
@@ -18,6 +19,7 @@ ROLES = {
     "ops": "gatehouse_ops",
     "owner": OWNER,
 }
+API_KEY_NAME = "make run"
 STATEMENT_SECONDS = 5  # how long a statement of a function may run; docs/deploy.md asks the same of a real database
 
 
@@ -63,3 +65,16 @@ def let_roles_log_in(server: PostgresServer, kept: KeptSecrets) -> None:
                 database.query(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
     finally:
         database.close()
+
+
+def make_api_key(server: PostgresServer, kept: KeptSecrets) -> str:
+    """Return a key to the API, of the default merchant and the role ops, that the database knows."""
+    key = kept.made("api_key", api_keys.new_key)
+    database = connect(server.url(NAME))
+    try:
+        use = api_keys.use_key(database, key)
+        if use is None or use.answer == "unknown":
+            api_keys.add_key(database, key, merchant="default", role="ops", name=API_KEY_NAME)
+    finally:
+        database.close()
+    return key

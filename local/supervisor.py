@@ -41,6 +41,7 @@ from local.terminal import Terminal
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 INBOX_QUEUE = "InboxQueue"  # what lies in it exists nowhere else, and moto forgets
+API_HANDLER = "analytics_api."
 DRAIN_SECONDS = 5.0
 
 
@@ -314,6 +315,7 @@ class Supervisor:
             "pooled_database_url": self._pooled(database_url, pooled_port),
             "sqs_endpoint": self._moto.endpoint,
             "queues": dict(stack.queues),
+            "api_key": self._api_key(stack),
             "gateways": {
                 account.name: {
                     "url": api_url + account.path,
@@ -323,6 +325,12 @@ class Supervisor:
                 for account in self.accounts
             },
         }
+
+    def _api_key(self, stack: Stack) -> str:
+        """Return a key to the API; empty where the template has none."""
+        if not any(spec.handler.startswith(API_HANDLER) for spec in stack.functions.values()):
+            return ""
+        return local_database.make_api_key(self._server, self._kept)
 
     def _command_line_environment(self, parameters: Mapping[str, str], stack: Stack) -> dict[str, str]:
         """Return the settings with which `gatehouse` commands talk to this stack, as ops do to a deployed one."""

@@ -4,6 +4,28 @@
 
 GRANT USAGE ON SCHEMA public TO PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.account_lock(p_gateway text, p_account text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select ('x' || encode(substr(sha256(convert_to(p_gateway || '/' || p_account, 'UTF8')), 1, 8), 'hex'))
+        ::bit(64)::bigint
+$function$;
+
+CREATE OR REPLACE FUNCTION public.add_item_type(p_name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    insert into item_types (merchant, name) values (working_for(), p_name);
+end
+$function$;
+REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -309,6 +331,172 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.change_customer(p_id bigint, p_changes jsonb, p_expected_version integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held customers;
+begin
+    select * into held from customers where id = p_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such customer';
+    elsif held.erased_at is not null then
+        raise exception using errcode = 'GH009', message = 'the customer was erased';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the customer was changed since it was read';
+    end if;
+    held := jsonb_populate_record(held, p_changes);
+    begin
+        update customers set
+            email = held.email, first_name = held.first_name, last_name = held.last_name, phone = held.phone,
+            consent_at = held.consent_at, consent_scope = held.consent_scope, retain_until = held.retain_until,
+            version = version + 1, updated_at = now()
+        where id = p_id;
+    exception when unique_violation then
+        perform refuse_field('email', 'another customer has this address');
+    end;
+end
+$function$;
+REVOKE ALL ON FUNCTION change_customer(bigint,jsonb,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION change_customer(bigint,jsonb,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.create_order(p_order jsonb, p_customer jsonb, p_items jsonb, p_prefix text, p_zone text, p_at timestamp with time zone, p_idempotency_key text, p_content_hash text, OUT order_id bigint, OUT is_new boolean)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    said orders := jsonb_populate_record(null::orders, p_order);
+    held orders;
+    wrong record;
+    broken text;
+begin
+    if p_idempotency_key is not null then
+        perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/order key/' || p_idempotency_key, 0));
+        select * into held from orders where merchant = merchant_now and idempotency_key = p_idempotency_key;
+        if held.id is not null and held.content_hash is distinct from p_content_hash then
+            raise exception using errcode = 'GH004',
+                message = 'the idempotency key was used for order ' || held.number || ', which has another content';
+        elsif held.id is not null then
+            order_id := held.id;
+            is_new := false;
+            perform set_config('gatehouse.order', order_id::text, true);
+            return;
+        end if;
+    end if;
+    select 'items[' || place - 1 || '].item_type' as field, item ->> 'item_type' as item_type into wrong
+    from jsonb_array_elements(p_items) with ordinality as items (item, place)
+    where not exists (
+        select from item_types where merchant = merchant_now and name = item ->> 'item_type')
+    order by place
+    limit 1;
+    if found then
+        perform refuse_field(wrong.field, 'there is no item type ' || coalesce(wrong.item_type, 'null'));
+    end if;
+    if said.reference ~ ('^' || p_prefix || '-\d{8}-\d{4,}$') then
+        perform refuse_field('reference', 'has the form of an order number');
+    end if;
+    said.customer_id := save_customer(p_customer);
+    said.number := next_order_number(merchant_now, p_prefix, (p_at at time zone p_zone)::date);
+    order_id := nextval(pg_get_serial_sequence('orders', 'id'));
+    is_new := true;
+    perform lock_order_names(merchant_now, array[said.number, said.reference, order_id::text]);
+    begin
+        insert into orders (
+            id, merchant, number, customer_id, livemode, event_id, event_name, event_date, currency, subtotal_minor,
+            tax_minor, fee_minor, discount_minor, total_minor, reference, metadata, idempotency_key, content_hash,
+            search
+        ) overriding system value
+        select
+            order_id, merchant_now, said.number, said.customer_id, said.livemode, said.event_id, said.event_name,
+            said.event_date, said.currency, said.subtotal_minor, said.tax_minor, said.fee_minor, said.discount_minor,
+            said.total_minor, said.reference, said.metadata, p_idempotency_key, p_content_hash,
+            search_words(merchant_now, array[said.number, said.reference] || array[
+                c.email, c.first_name, c.last_name] || array(
+                select t.text from jsonb_array_elements(p_items) as item,
+                    lateral (values (item ->> 'attendee_name'), (item ->> 'attendee_email')) as t (text)))
+        from customers c where c.id = said.customer_id;
+    exception when unique_violation then
+        get stacked diagnostics broken = constraint_name;
+        if broken <> 'orders_reference' then
+            raise;
+        end if;
+        perform refuse_field('reference', 'another order has it');
+    end;
+    insert into order_items (
+        merchant, order_id, item_type, description, quantity, unit_minor, total_minor, attendee_name, attendee_email)
+    select
+        merchant_now, create_order.order_id, item.item_type, item.description, item.quantity, item.unit_minor,
+        item.total_minor, item.attendee_name, item.attendee_email
+    from jsonb_array_elements(p_items) with ordinality as items (value, place),
+         lateral jsonb_to_record(items.value) as item (
+             item_type text, description text, quantity integer, unit_minor bigint, total_minor bigint,
+             attendee_name text, attendee_email text)
+    order by items.place;
+    perform set_config('gatehouse.order', order_id::text, true);
+end
+$function$;
+REVOKE ALL ON FUNCTION create_order(jsonb,jsonb,jsonb,text,text,timestamp with time zone,text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_order(jsonb,jsonb,jsonb,text,text,timestamp with time zone,text,text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.customer_of(p_merchant text, p_email text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    found_id bigint;
+begin
+    select id into found_id from customers where merchant = p_merchant and email_key = lower(p_email);
+    if found_id is null then
+        insert into customers (merchant, email) values (p_merchant, p_email)
+        on conflict (merchant, email_key) where email_key is not null do nothing
+        returning id into found_id;
+    end if;
+    if found_id is null then  -- another transaction was quicker
+        select id into found_id from customers where merchant = p_merchant and email_key = lower(p_email);
+    end if;
+    return found_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION customer_of(text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customer_of(text,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.customers_past_retention(p_day date)
+ RETURNS TABLE(merchant text, customer_id bigint, email text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select c.merchant, c.id, c.email from customers c
+    where c.retain_until < p_day and c.erased_at is null
+    order by c.merchant, c.id
+$function$;
+REVOKE ALL ON FUNCTION customers_past_retention(date) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_past_retention(date) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.customers_with_words(p_text text)
+ RETURNS TABLE(customer_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query select id from customers
+        where search @@ search_query(merchant_now, p_text) and merchant = merchant_now;
+end
+$function$;
+REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -374,6 +562,231 @@ end
 $function$;
 REVOKE ALL ON FUNCTION drop_old_payloads(integer,boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_old_payloads(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.erase_answers()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update api_answers a set body = null
+    where a.merchant = new.merchant and exists (
+        select from (
+            select jsonb_path_query(a.body, '$.**.email') as said
+            union
+            select jsonb_path_query(a.body, '$.**.attendee_email')
+        ) as addresses
+        where jsonb_typeof(said) = 'string' and erasure_hash(lower(said #>> '{}')) = new.said_hash);
+    update api_answers a set body = a.body || '{"reason": null}' where a.merchant = new.merchant and a.body ? 'reason';
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_answers() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_customer(p_email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    in_json text := trim(both '"' from to_json(lower(p_email))::text);
+    as_pattern text := regexp_replace(p_email, '([^[:alnum:]@])', '\\\1', 'g');
+    customer bigint;
+    their_orders bigint[];
+    theirs jsonb;
+    of_kind record;
+    events bigint[];
+    changed bigint;
+    done jsonb := '{}';
+begin
+    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
+    -- As a recording does: the payments first, and then the address, which no recording gets past until we are done.
+    perform from payments
+    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
+    order by id for update;
+    perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/erasure/' || key_now, 0));
+    select id into customer from customers where merchant = merchant_now and email_key = key_now;
+    their_orders := array(select id from orders where customer_id = customer);
+    select coalesce(jsonb_object_agg(kind, ids), '{}') into theirs
+    from (
+        select kind, jsonb_agg(id order by id) as ids
+        from subjects_of_person(merchant_now, key_now, customer) group by kind
+    ) as found;
+
+    insert into erased_customers (merchant, what, said_hash) values (merchant_now, 'email', erasure_hash(key_now))
+    on conflict (merchant, what, said_hash) do update set erased_at = now();
+    insert into erased_customers (merchant, what, said_hash)
+    select merchant_now, 'customer_ref', erasure_hash(concat_ws('/', gateway, account, ref))
+    from (
+        select gateway, account, gateway_id as ref from gateway_customers
+        where id in (select jsonb_array_elements_text(theirs -> 'customer')::bigint)
+        union
+        select gateway, account, customer_ref from payments
+        where id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint) and customer_ref is not null
+    ) as refs
+    on conflict (merchant, what, said_hash) do update set erased_at = now();
+
+    events := array(
+        select f.webhook_event_id from jsonb_each(theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
+        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
+        where f.webhook_event_id is not null
+        union
+        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
+        where po.payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
+          and e.merchant = merchant_now and e.gateway = po.gateway and e.account = po.account);
+    delete from webhook_payloads where webhook_event_id = any (events);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('webhook_payloads', changed);
+
+    update facts f set words = without_personal_words(f.kind, f.words)
+    from jsonb_each(theirs) as kinds, jsonb_array_elements_text(kinds.value) as one
+    where f.kind = kinds.key and f.subject_id = one::bigint
+      and f.words is distinct from without_personal_words(f.kind, f.words);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('facts', changed);
+
+    for of_kind in
+        select key as kind, array(select jsonb_array_elements_text(value)::bigint) as ids from jsonb_each(theirs)
+    loop
+        if of_kind.kind = 'payment' then
+            perform fold_payments(of_kind.ids);
+        else
+            perform fold_subjects(of_kind.kind, of_kind.ids);
+        end if;
+        done := done || jsonb_build_object(
+            case of_kind.kind when 'customer' then 'gateway_customers' else of_kind.kind || 's' end,
+            cardinality(of_kind.ids));
+    end loop;
+    -- What was joined away has no facts any more, and keeps what it last said.
+    update payments set email = null, user_id = null, metadata = null, failure_message = null, reference = null
+    where merged_into in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
+      and num_nonnulls(email, user_id, metadata, failure_message, reference) > 0;
+    -- Known from elsewhere: a payment takes its user from the customer or the subscription.
+    update payments set user_id = null where merchant = merchant_now and lower(user_id) = key_now;
+
+    update customers set
+        email = null, first_name = null, last_name = null, phone = null, consent_at = null, consent_scope = null,
+        retain_until = null, erased_at = now(), version = version + 1, updated_at = now()
+    where id = customer;
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('customers', changed);
+    update orders set
+        metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
+        reference = case when reference not like '%@%' then reference end, content_hash = null,
+        version = version + 1, updated_at = now()
+    where id = any (their_orders);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('orders', changed);
+    update order_items set attendee_name = null, attendee_email = null
+    where (merchant = merchant_now and attendee_email_key = key_now)
+        or (order_id = any (their_orders) and attendee_email is null and attendee_name is not null);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('order_items', changed);
+    update refund_requests set reason = null
+    where reason is not null and payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('refund_requests', changed);
+    update app_transactions set
+        user_id = case when lower(user_id) <> key_now then user_id end,
+        reference = case when reference not like '%@%' then reference end
+    where merchant = merchant_now and (lower(user_id) = key_now or lower(reference) = key_now);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('app_transactions', changed);
+    -- Work that waits, or was given up and may be taken up again, and what was left by events of theirs.
+    update jobs set
+        arguments = regexp_replace(arguments::text, as_pattern, 'erased', 'gi')::jsonb,
+        last_error = regexp_replace(last_error, as_pattern, 'erased', 'gi')
+    where merchant = merchant_now
+      and (status in ('waiting', 'leased') or status = 'dead' or webhook_event_id = any (events))
+      and (position(in_json in lower(arguments::text)) > 0 or position(key_now in lower(last_error)) > 0);
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('jobs', changed);
+    delete from rejected_requests where position(in_json in lower(headers::text || reason)) > 0;
+    get diagnostics changed = row_count;
+    done := done || jsonb_build_object('rejected_requests', changed);
+    return done;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select encode(sha256(key || sha256(key || convert_to('erased ' || p_said, 'UTF8'))), 'hex') from audit_hash_key
+$function$;
+REVOKE ALL ON FUNCTION erasure_hash(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_customer(p_email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    customer customers;
+    found_ids jsonb;
+begin
+    select * into customer from customers where merchant = merchant_now and email_key = key_now;
+    select coalesce(jsonb_object_agg(kind, ids), '{}') into found_ids
+    from (
+        select kind, jsonb_agg(id order by id) as ids
+        from subjects_of_person(merchant_now, key_now, customer.id) group by kind
+    ) as found;
+    return jsonb_build_object(
+        'customer', case when customer.id is not null then to_jsonb(customer) - array['search', 'email_key'] end,
+        'orders', (
+            select coalesce(jsonb_agg(to_jsonb(o) - array['search', 'content_hash'] || jsonb_build_object('items', (
+                select jsonb_agg(to_jsonb(i) - 'attendee_email_key' order by i.id)
+                from order_items i where i.order_id = o.id)) order by o.id), '[]')
+            from orders o where o.customer_id = customer.id),
+        'attended_items', (
+            select coalesce(jsonb_agg(to_jsonb(i) - 'attendee_email_key' order by i.id), '[]')
+            from order_items i where i.merchant = merchant_now and i.attendee_email_key = key_now),
+        'gateway_customers', (
+            select coalesce(jsonb_agg(to_jsonb(g) order by g.id), '[]') from gateway_customers g
+            where g.id in (select jsonb_array_elements_text(found_ids -> 'customer')::bigint)),
+        'payments', (
+            select coalesce(jsonb_agg(to_jsonb(p) || jsonb_build_object('objects', (
+                select jsonb_agg(jsonb_build_object('kind', po.kind, 'id', po.object_id) order by po.kind, po.object_id)
+                from payment_objects po where po.payment_id = p.id)) order by p.id), '[]')
+            from payments p where p.id in (select jsonb_array_elements_text(found_ids -> 'payment')::bigint)),
+        'refunds', (
+            select coalesce(jsonb_agg(to_jsonb(r) order by r.id), '[]') from refunds r
+            where r.id in (select jsonb_array_elements_text(found_ids -> 'refund')::bigint)),
+        'disputes', (
+            select coalesce(jsonb_agg(to_jsonb(d) order by d.id), '[]') from disputes d
+            where d.id in (select jsonb_array_elements_text(found_ids -> 'dispute')::bigint)),
+        'subscriptions', (
+            select coalesce(jsonb_agg(to_jsonb(s) order by s.id), '[]') from subscriptions s
+            where s.id in (select jsonb_array_elements_text(found_ids -> 'subscription')::bigint)),
+        'invoices', (
+            select coalesce(jsonb_agg(to_jsonb(i) order by i.id), '[]') from invoices i
+            where i.id in (select jsonb_array_elements_text(found_ids -> 'invoice')::bigint)),
+        'payouts', (
+            select coalesce(jsonb_agg(to_jsonb(o) order by o.id), '[]') from payouts o
+            where o.id in (select jsonb_array_elements_text(found_ids -> 'payout')::bigint)),
+        'told', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'kind', f.kind, 'gateway', f.gateway, 'said_by', f.said_by, 'occurred_at', f.occurred_at,
+                'received_at', f.received_at, 'words', f.words) order by f.id), '[]')
+            from jsonb_each(found_ids) as of_kind
+            cross join lateral jsonb_array_elements_text(of_kind.value) as one
+            join facts f on f.kind = of_kind.key and f.subject_id = one::bigint)
+    );
+end
+$function$;
+REVOKE ALL ON FUNCTION export_customer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION export_customer(text) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.fold_customer(p_id bigint)
  RETURNS text
@@ -555,7 +968,11 @@ begin
     select sum(amount_minor), coalesce(sum(amount_minor) filter (where refunds.status = 'completed'), 0)
     into refunds_known, refunds_completed
     from refunds
-    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null);
+    where payment_id = p_id and (refunds.currency = words ->> 'currency' or words ->> 'currency' is null)
+      -- One that only we know of is in no total of the gateway's: it was not sent yet, or was refused.
+      and exists (
+          select from subject_names named
+          where named.subject_kind = 'refund' and named.subject_id = refunds.id and named.kind <> 'gatehouse_refund');
     if refunds_known is not null then
         -- A total that the gateway says may hold a refund that we do not know yet, and one that has failed since.
         words := words || jsonb_build_object('refunded_minor', refunds_completed
@@ -830,6 +1247,16 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.follow_attendee_words()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform refresh_order_search(array[new.order_id]);
+    return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.follow_customer()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -842,6 +1269,40 @@ begin
         select id from payments
         where merchant = new.merchant and customer_ref in (new.gateway_id, old.gateway_id) and gateway = new.gateway
           and account = new.account and merged_into is null));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_customer_words()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform refresh_order_search(array(select id from orders where customer_id = new.id));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update payments p set order_id = new.id
+    where p.id in (
+            select id from payments where merchant = new.merchant and reference in (new.number, new.reference)
+            union
+            select id from payments
+            where merchant = new.merchant and metadata ->> 'order_number' in (new.number, new.reference, new.id::text)
+            union
+            select id from payments
+            where merchant = new.merchant and metadata ->> 'order_id' in (new.number, new.reference, new.id::text)
+        )
+        and p.merged_into is null and p.order_id is distinct from new.id
+        and new.id = order_named(p.merchant, p.metadata, p.reference);
+    if new.total_minor = 0 then
+        perform settle_order(new.id);
+    end if;
     return null;
 end
 $function$;
@@ -875,6 +1336,21 @@ begin
     if tg_op = 'UPDATE' then
         perform tell_app_transactions(array(
             select webhook_event_id from app_transactions where payment_id = new.id));
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_payment_of_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'UPDATE' and old.order_id is not null and old.order_id is distinct from new.order_id then
+        perform settle_order(old.order_id);
+    end if;
+    if new.order_id is not null then
+        perform settle_order(new.order_id);
     end if;
     return null;
 end
@@ -1006,12 +1482,56 @@ end
 $function$;
 
 CREATE OR REPLACE FUNCTION public.lock_name(p_gateway text, p_account text, p_kind text, p_id text)
+CREATE OR REPLACE FUNCTION public.link_gateway_customer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if new.email ~ '@' and length(new.email) <= 320 and (tg_op = 'INSERT' or new.email is distinct from old.email) then
+        new.customer_id := customer_of(new.merchant, new.email);
+    end if;
+    return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.link_payment()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'INSERT' then
+        -- A fold inserts, and updates where the row is there: then the trigger of the update is the one that counts.
+        if exists (select from payments where id = new.id) then
+            return new;
+        end if;
+        new.order_id := order_named(new.merchant, new.metadata, new.reference);
+    elsif new.merged_into is not null then
+        new.order_id := null;
+        return new;
+    elsif (old.metadata, old.reference) is distinct from (new.metadata, new.reference) then
+        new.order_id := order_named(new.merchant, new.metadata, new.reference);
+    end if;
+    if new.email ~ '@' and length(new.email) <= 320 and (tg_op = 'INSERT' or new.email is distinct from old.email) then
+        new.customer_id := customer_of(new.merchant, new.email);
+    end if;
+    return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_order_names(p_merchant text, p_names text[])
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 begin
     perform pg_advisory_xact_lock(('x' || encode(substring(sha256(convert_to(
         concat_ws('/', p_gateway, p_account, p_kind, p_id), 'UTF8')) for 8), 'hex'))::bit(64)::bigint);
+    perform pg_advisory_xact_lock(key)
+    from (
+        select distinct hashtextextended(p_merchant || '/order/' || name, 0) as key
+        from unnest(p_names) as name
+        where name is not null
+        order by key
+    ) as keys;
 end
 $function$;
 
@@ -1126,6 +1646,32 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
+ RETURNS text
+ LANGUAGE plpgsql
+AS $function$
+declare
+    place integer;
+begin
+    insert into order_counters as counter (merchant, day, last_number) values (p_merchant, p_day, 1)
+    on conflict (merchant, day) do update set last_number = counter.last_number + 1
+    returning last_number into place;
+    -- Four digits at least; the 10,000th of a day has five.
+    return p_prefix || '-' || to_char(p_day, 'YYYYMMDD') || '-'
+        || case when place < 10000 then lpad(place::text, 4, '0') else place::text end;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_refund(p_id uuid, p_state text, p_failure text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update refund_requests set state = p_state, failure = p_failure, updated_at = now()
+    where id = p_id and (state, failure) is distinct from (p_state, p_failure);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.one_payment_of(p_kind text, p_id bigint, p_payment_id bigint, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1145,6 +1691,65 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.order_named(p_merchant text, p_metadata jsonb, p_reference text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    names text[] := array[p_metadata ->> 'order_number', p_metadata ->> 'order_id', p_reference];
+    each text;
+    found_id bigint;
+begin
+    perform lock_order_names(p_merchant, names);
+    foreach each in array names loop
+        continue when each is null;
+        select id into found_id from orders where merchant = p_merchant and number = each;
+        if found_id is null then
+            select id into found_id from orders where merchant = p_merchant and reference = each;
+        end if;
+        if found_id is null and each ~ '^[1-9]\d{9,17}$' then
+            select id into found_id from orders where merchant = p_merchant and id = each::bigint;
+        end if;
+        exit when found_id is not null;
+    end loop;
+    return found_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION order_named(text,jsonb,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION order_named(text,jsonb,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.order_steps(p_status text)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case p_status
+        when 'pending' then array['processing', 'completed', 'failed', 'cancelled']
+        when 'processing' then array['completed', 'failed', 'cancelled']
+        when 'completed' then array['partially_refunded', 'refunded']
+        when 'partially_refunded' then array['refunded']
+        else '{}'::text[]
+    end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.orders_with_words(p_text text)
+ RETURNS TABLE(order_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query select id from orders
+        where search @@ search_query(merchant_now, p_text) and merchant = merchant_now;
+end
+$function$;
+REVOKE ALL ON FUNCTION orders_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION orders_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1163,6 +1768,18 @@ begin
     );
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.payments_of_email(p_email text)
+ RETURNS SETOF bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select id from payments
+    where merchant = current_setting('gatehouse.merchant', true) and email is not null and lower(email) = lower(p_email)
+$function$;
+REVOKE ALL ON FUNCTION payments_of_email(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payments_of_email(text) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.reapply_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
@@ -1278,6 +1895,27 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.refresh_order_search(p_ids bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update orders o set search = fresh.words
+    from (
+        select o.id, search_words(
+            o.merchant, array[o.number, o.reference, c.email, c.first_name, c.last_name] || array(
+                select t.text from order_items i, lateral (values (i.attendee_name), (i.attendee_email)) as t (text)
+                where i.order_id = o.id)) as words
+        from orders o join customers c on c.id = o.customer_id
+        where o.id = any (p_ids)
+    ) as fresh
+    where o.id = fresh.id and o.search is distinct from fresh.words;
+end
+$function$;
+REVOKE ALL ON FUNCTION refresh_order_search(bigint[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.refunded_by(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -1308,6 +1946,375 @@ CREATE OR REPLACE FUNCTION public.refuse_audit_change()
 AS $function$
 begin
     raise exception using errcode = '42501', message = 'payment_audit_log is append-only';
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_field(p_field text, p_reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    raise exception using errcode = 'GH005', constraint = p_field, message = p_field || ': ' || p_reason;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.request_refund(p_payment_id bigint, p_amount_minor bigint, p_reason text, p_idempotency_key text, p_gateways text[], p_full_only text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    paid payments;
+    held refund_requests;
+    left_minor bigint;
+    amount bigint := p_amount_minor;
+    names jsonb;
+begin
+    if p_idempotency_key is not null then
+        perform pg_advisory_xact_lock(hashtextextended(merchant_now || '/refund key/' || p_idempotency_key, 0));
+        select * into held from refund_requests
+        where merchant = merchant_now and idempotency_key = p_idempotency_key;
+        if held.id is not null then
+            if (held.payment_id, held.asked_minor, held.reason)
+                is distinct from (p_payment_id, p_amount_minor, p_reason) then
+                raise exception using errcode = 'GH004',
+                    message = 'the idempotency key was used for another refund';
+            end if;
+            perform set_config('gatehouse.refund', held.id::text, true);
+            return;
+        end if;
+    end if;
+    select p.* into paid from payments named join payments p on p.id = coalesce(named.merged_into, named.id)
+    where named.id = p_payment_id and named.merchant = merchant_now and p.merchant = merchant_now;
+    if paid.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such payment';
+    end if;
+    -- As a recording does: the account first, so that nothing is joined meanwhile, then the payment.
+    perform pg_advisory_xact_lock_shared(account_lock(paid.gateway, paid.account));
+    select * into paid from payments where id = (select coalesce(merged_into, id) from payments where id = paid.id)
+    for update;
+    if paid.gateway <> all (p_gateways) then
+        raise exception using errcode = 'GH009', 
+            message = 'refunds at ' || paid.gateway || ' are made at ' || paid.gateway;
+    elsif paid.status not in ('completed', 'partially_refunded', 'refunded') then
+        raise exception using errcode = 'GH009', message = 'a payment that is ' || paid.status || ' cannot be refunded';
+    end if;
+    left_minor := greatest(paid.received_minor - coalesce(paid.refunded_minor, 0) - coalesce((
+        select sum(amount_minor) from refunds where payment_id = paid.id and status = 'pending'), 0), 0);
+    amount := coalesce(amount, left_minor);
+    if left_minor = 0 then
+        raise exception using errcode = 'GH007', constraint = '0',
+            message = 'nothing is left of this payment to refund';
+    elsif amount > left_minor then
+        raise exception using errcode = 'GH007', constraint = left_minor::text,
+            message = amount || ' is more than what is left of this payment: ' || left_minor;
+    elsif amount < 1 then
+        perform refuse_field('amount_minor', 'must be at least 1');
+    elsif paid.gateway = any (p_full_only) and amount <> paid.received_minor then
+        perform refuse_field('amount_minor', paid.gateway || ' refunds whole payments only: ' || paid.received_minor);
+    end if;
+    select jsonb_agg(jsonb_build_object('kind', kind, 'id', object_id) order by kind, object_id) into names
+    from payment_objects where payment_id = paid.id;
+    held.id := gen_random_uuid();
+    insert into jobs (topic, business_key, merchant, arguments)
+    values ('send_refund', held.id::text, merchant_now, jsonb_build_object(
+        'request', held.id, 'gateway', paid.gateway, 'account', paid.account, 'livemode', paid.livemode,
+        'payment', names, 'amount_minor', amount, 'currency', paid.currency))
+    returning id into held.job_id;
+    insert into refund_requests (
+        id, merchant, payment_id, gateway, account, amount_minor, currency, reason, actor, idempotency_key,
+        asked_minor, job_id
+    ) values (
+        held.id, merchant_now, paid.id, paid.gateway, paid.account, amount, paid.currency, p_reason,
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user), p_idempotency_key,
+        p_amount_minor, held.job_id
+    );
+    -- Without a time: whatever the gateway says of it lies over this.
+    perform apply_facts(
+        merchant_now, paid.gateway, paid.account,
+        jsonb_build_object('payments', '[]'::jsonb, 'others', jsonb_build_array(jsonb_build_object(
+            'kind', 'refund', 'rank', 1,
+            'objects', jsonb_build_array(jsonb_build_object('kind', 'gatehouse_refund', 'id', held.id)),
+            'words', jsonb_strip_nulls(jsonb_build_object(
+                'status', 'pending', 'amount_minor', amount, 'currency', paid.currency, 'reason', p_reason,
+                'gateway_id', held.id, 'payment', names, 'livemode', paid.livemode))))),
+        'request ' || held.id, null, held.job_id, null, now(), false);
+    perform set_config('gatehouse.refund', held.id::text, true);
+end
+$function$;
+REVOKE ALL ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION request_refund(bigint,bigint,text,text,text[],text[]) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.respect_erasure()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    said_email text := lower(
+        case when new.kind = 'payout' then new.words ->> 'destination' else new.words ->> 'email' end);
+    ref text := case when new.kind = 'customer' then new.words ->> 'gateway_id' else new.words ->> 'customer_ref' end;
+    paid record;
+    is_erased boolean := false;
+begin
+    if said_email is not null then
+        -- An erasure of this address waits until we are done, or we until it is.
+        perform pg_advisory_xact_lock_shared(hashtextextended(new.merchant || '/erasure/' || said_email, 0));
+    end if;
+    if not exists (select from erased_customers where merchant = new.merchant) then
+        return new;
+    end if;
+    if said_email is not null then
+        is_erased := exists (
+            select from erased_customers e
+            where e.merchant = new.merchant and e.what = 'email' and e.said_hash = erasure_hash(said_email)
+              and not (new.occurred_at > e.erased_at and exists (
+                  select from customers c where c.merchant = new.merchant and c.email_key = said_email)));
+        if is_erased and ref is not null then  -- what says this and no address is theirs too
+            insert into erased_customers (merchant, what, said_hash)
+            values (new.merchant, 'customer_ref', erasure_hash(concat_ws('/', new.gateway, new.account, ref)))
+            on conflict (merchant, what, said_hash) do nothing;
+        end if;
+    elsif new.kind = 'refund' then
+        select p.customer_ref, c.erased_at is not null as is_erased into paid
+        from payments p left join customers c on c.id = p.customer_id
+        where p.id = (payments_named(new.gateway, new.account, new.words -> 'payment'))[1];
+        is_erased := coalesce(paid.is_erased, false);
+        ref := paid.customer_ref;
+    end if;
+    if not is_erased and said_email is null and ref is not null then
+        is_erased := exists (
+            select from erased_customers e
+            where e.merchant = new.merchant and e.what = 'customer_ref'
+              and e.said_hash = erasure_hash(concat_ws('/', new.gateway, new.account, ref)));
+    end if;
+    if is_erased then
+        new.words := without_personal_words(new.kind, new.words);
+        delete from webhook_payloads where webhook_event_id = new.webhook_event_id;
+    end if;
+    return new;
+end
+$function$;
+REVOKE ALL ON FUNCTION respect_erasure() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.save_customer(p_customer jsonb)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    customer bigint := customer_of(working_for(), p_customer ->> 'email');
+begin
+    perform set_config('gatehouse.customer', customer::text, true);
+    update customers as held set
+        first_name = coalesce(said.first_name, held.first_name), last_name = coalesce(said.last_name, held.last_name),
+        phone = coalesce(said.phone, held.phone), consent_at = coalesce(said.consent_at, held.consent_at),
+        consent_scope = coalesce(said.consent_scope, held.consent_scope),
+        retain_until = coalesce(said.retain_until, held.retain_until), version = held.version + 1, updated_at = now()
+    from jsonb_to_record(p_customer) as said (
+        first_name text, last_name text, phone text, consent_at timestamptz, consent_scope text, retain_until date)
+    where held.id = customer and (
+        coalesce(said.first_name, held.first_name), coalesce(said.last_name, held.last_name),
+        coalesce(said.phone, held.phone), coalesce(said.consent_at, held.consent_at),
+        coalesce(said.consent_scope, held.consent_scope), coalesce(said.retain_until, held.retain_until)
+    ) is distinct from (
+        held.first_name, held.last_name, held.phone, held.consent_at, held.consent_scope, held.retain_until);
+    return customer;
+end
+$function$;
+REVOKE ALL ON FUNCTION save_customer(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION save_customer(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.search_query(p_merchant text, p_text text)
+ RETURNS tsquery
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select string_agg('''' || p_merchant || '/' || left(word, 60) || ''':*', ' & ')::tsquery
+    from regexp_split_to_table(
+        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'),
+        '[^[:alnum:]\u0080-\uffff]+') as word
+    where word <> ''
+$function$;
+
+CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
+ RETURNS tsvector
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
+    from unnest(p_texts) as said,
+         regexp_split_to_table(
+             regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'),
+             '[^[:alnum:]\u0080-\uffff]+') as word
+    where word <> ''
+$function$;
+
+CREATE OR REPLACE FUNCTION public.send_refund_again(p_id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held refund_requests;
+begin
+    select * into held from refund_requests where id = p_id and merchant = working_for() for update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such refund';
+    elsif held.state <> 'unknown' then
+        raise exception using errcode = 'GH009', message = 'the refund is ' || held.state || ', not unknown';
+    end if;
+    update refund_requests set state = 'pending', failure = null, updated_at = now() where id = held.id;
+    update jobs set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null,
+        lease_token = null, lease_until = null
+    where id = held.job_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION send_refund_again(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION send_refund_again(uuid) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.set_order_status(p_order_id bigint, p_status text, p_expected_version integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held orders;
+begin
+    select * into held from orders where id = p_order_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such order';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the order was changed since it was read';
+    elsif p_status <> all (order_steps(held.status)) then
+        raise exception using errcode = 'GH003', constraint = array_to_string(order_steps(held.status), ','),
+            message = case
+                when order_steps(held.status) = '{}' then 'an order that is ' || held.status || ' stays so'
+                else 'an order that is ' || held.status || ' can only become '
+                    || array_to_string(order_steps(held.status), ', ')
+            end;
+    end if;
+    perform settle_order(held.id, p_status);
+end
+$function$;
+REVOKE ALL ON FUNCTION set_order_status(bigint,text,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION set_order_status(bigint,text,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.settle_order(p_order_id bigint, p_status_by_hand text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held orders;
+    came bigint;
+    went bigint;
+    is_foreign boolean;
+    is_under_way boolean;
+    is_reversed boolean;
+    new_state text;
+    said_by_money text;
+    ladder constant text[] := array['pending', 'processing', 'completed', 'partially_refunded', 'refunded'];
+    new_status text;
+begin
+    select * into held from orders where id = p_order_id for no key update;
+    held.status_by_hand := coalesce(p_status_by_hand, held.status_by_hand);
+    select
+        coalesce(sum(received_minor) filter (where counts and currency = held.currency), 0),
+        coalesce(sum(coalesce(refunded_minor, 0)) filter (where counts and currency = held.currency), 0),
+        coalesce(bool_or(counts and currency <> held.currency and status <> 'refunded'), false),
+        coalesce(bool_or(status = 'processing'), false),
+        coalesce(bool_or(status = 'cancelled' and completed_at is not null), false)
+    into came, went, is_foreign, is_under_way, is_reversed
+    from (
+        select *, status in ('completed', 'partially_refunded', 'refunded') as counts
+        from payments
+        where order_id = held.id and merged_into is null and livemode = held.livemode
+    ) as paid;
+    new_state := case
+        when is_foreign then 'wrong_currency'
+        when came = 0 and held.total_minor > 0 and is_under_way then 'processing'
+        when came = 0 and held.total_minor > 0 and is_reversed then 'reversed'
+        when came = 0 and held.total_minor > 0 then 'unpaid'
+        when went > 0 and went >= came then 'refunded'
+        when came - went > held.total_minor then 'over_paid'
+        when came - went = held.total_minor then 'paid'
+        when came >= held.total_minor then 'partially_refunded'
+        else 'part_paid'
+    end;
+    said_by_money := case
+        when came < held.total_minor then
+            case when came > 0 or is_foreign or is_under_way then 'processing' else 'pending' end
+        when went > 0 and went >= came then 'refunded'
+        when came - went < held.total_minor then 'partially_refunded'
+        else 'completed'
+    end;
+    new_status := case
+        when held.status_by_hand in ('failed', 'cancelled') then held.status_by_hand
+        else ladder[greatest(
+            array_position(ladder, held.status_by_hand), array_position(ladder, said_by_money))]
+    end;
+    update orders set
+        status = new_status, status_by_hand = held.status_by_hand, payment_state = new_state, paid_minor = came,
+        refunded_minor = went, version = version + 1, updated_at = now()
+    where id = held.id
+      and (status, status_by_hand, payment_state, paid_minor, refunded_minor)
+          is distinct from (new_status, held.status_by_hand, new_state, came, went);
+end
+$function$;
+REVOKE ALL ON FUNCTION settle_order(bigint,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION settle_order(bigint,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.subjects_of_person(p_merchant text, p_email_key text, p_customer_id bigint)
+ RETURNS TABLE(kind text, id bigint)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    return query
+    with theirs as (
+        select g.id, g.gateway, g.account, g.gateway_id from gateway_customers g
+        where g.merchant = p_merchant and (lower(g.email) = p_email_key or g.customer_id = p_customer_id)
+    ), paid as (
+        select coalesce(p.merged_into, p.id) as id from payments p
+        where p.merchant = p_merchant and lower(p.email) = p_email_key
+        union
+        select coalesce(p.merged_into, p.id) from payments p
+        where p.merchant = p_merchant and p.customer_id = p_customer_id
+        union
+        select coalesce(p.merged_into, p.id) from theirs t
+        join payments p on p.merchant = p_merchant and p.customer_ref = t.gateway_id and p.gateway = t.gateway
+            and p.account = t.account
+        union
+        select coalesce(p.merged_into, p.id) from orders o join payments p on p.order_id = o.id
+        where o.merchant = p_merchant and o.customer_id = p_customer_id
+    )
+    select 'customer', t.id from theirs t
+    union
+    select 'payment', p.id from paid p
+    union
+    select 'subscription', s.id from subscriptions s
+    where s.merchant = p_merchant and (lower(s.email) = p_email_key or lower(s.user_id) = p_email_key or exists (
+        select from theirs t
+        where t.gateway = s.gateway and t.account = s.account and t.gateway_id = s.customer_ref))
+    union
+    select 'invoice', i.id from invoices i
+    where i.merchant = p_merchant and (lower(i.email) = p_email_key or exists (
+        select from theirs t
+        where t.gateway = i.gateway and t.account = i.account and t.gateway_id = i.customer_ref))
+    union
+    select 'refund', r.id from paid p join refunds r on r.payment_id = p.id
+    union
+    select 'dispute', d.id from paid p join disputes d on d.payment_id = p.id
+    union
+    select 'payout', o.id from payouts o where o.merchant = p_merchant and lower(o.destination) = p_email_key;
 end
 $function$;
 
@@ -1414,6 +2421,95 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.use_api_key(p_id text, p_hash bytea)
+ RETURNS TABLE(answer text, key_id text, key_merchant text, key_role text, key_rate integer, requests_left integer, full_in_seconds numeric, wait_seconds numeric)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    shown api_keys;
+    mask bytea := convert_to(gen_random_uuid()::text, 'UTF8');
+    moment timestamptz;
+    tick interval;
+    busy timestamptz;
+begin
+    -- For this statement's own transaction: what it writes need not survive a crash, and the caller waits for it.
+    perform set_config('synchronous_commit', 'off', true);
+    select * into shown from api_keys where id = p_id;
+    if shown.id is null or sha256(shown.hash || mask) is distinct from sha256(p_hash || mask) then
+        answer := 'unknown';
+        return next;
+        return;
+    end if;
+    key_id := shown.id;
+    key_merchant := shown.merchant;
+    key_role := shown.role;
+    key_rate := shown.rate_per_minute;
+    answer := case
+        when shown.revoked_at is not null then 'revoked'
+        when shown.expires_at <= now() then 'expired'
+        when exists (select from merchants where id = shown.merchant and not is_active) then 'merchant_off'
+        else 'ok'
+    end;
+    if answer = 'ok' then
+        tick := interval '1 minute' / shown.rate_per_minute;
+        moment := clock_timestamp();
+        insert into api_usage as usage (key_id, busy_until)
+        values (shown.id, moment + tick)
+        on conflict on constraint api_usage_pkey do update set busy_until = greatest(usage.busy_until, moment) + tick
+            where greatest(usage.busy_until, moment) + tick <= moment + interval '1 minute'
+        returning usage.busy_until into busy;
+        if busy is null then
+            answer := 'limited';
+            select usage.busy_until into busy from api_usage as usage where usage.key_id = shown.id;
+            wait_seconds := greatest(extract(epoch from busy + tick - moment - interval '1 minute'), 0);
+        end if;
+        full_in_seconds := greatest(extract(epoch from busy - moment), 0);
+        requests_left := greatest(floor((60 - full_in_seconds) / extract(epoch from tick)), 0);
+        update api_keys set last_used_at = moment
+        where id = shown.id and (last_used_at is null or last_used_at < moment - interval '1 hour');
+    end if;
+    return next;
+end
+$function$;
+REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
+
+CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select (p_words - array[
+            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata']
+        - case when p_kind = 'refund' then array['reason'] else '{}' end
+        - case when p_kind = 'payout' then array['destination'] else '{}' end
+        - array(select each.key from jsonb_each(p_words) as each
+                where each.key in ('user_id', 'reference') and each.value::text like '%@%'))
+        || coalesce((
+            select jsonb_build_object('metadata', jsonb_object_agg(said.key, said.value))
+            from jsonb_each(case when jsonb_typeof(p_words -> 'metadata') = 'object' then p_words -> 'metadata' end)
+                as said
+            where said.key in ('order_id', 'order_number', 'app', 'plan') and said.value::text not like '%@%'
+            having count(*) > 0), '{}')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.working_for()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+    merchant text := nullif(current_setting('gatehouse.merchant', true), '');
+begin
+    if merchant is null then
+        raise exception using errcode = '42501', message = 'the transaction does not say for which merchant it works';
+    end if;
+    return merchant;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.write_audit()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1472,6 +2568,57 @@ GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehous
 CREATE SEQUENCE subject_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE subject_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE TABLE api_answers (
+    key_id text NOT NULL,
+    merchant text NOT NULL,
+    idempotency_key text NOT NULL,
+    request_hash bytea NOT NULL,
+    status smallint NOT NULL,
+    body jsonb,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT api_answers_pkey PRIMARY KEY (key_id, merchant, idempotency_key),
+    CONSTRAINT api_answers_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
+);
+CREATE INDEX api_answers_created ON public.api_answers USING btree (created_at);
+ALTER TABLE api_answers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON api_answers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON api_answers FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, SELECT ON TABLE api_answers TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT, SELECT ON TABLE api_answers TO gatehouse_api;
+
+CREATE TABLE api_keys (
+    id text NOT NULL,
+    merchant text,
+    role text NOT NULL,
+    name text NOT NULL,
+    hash bytea NOT NULL,
+    rate_per_minute integer NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    created_by text NOT NULL DEFAULT SESSION_USER,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_check CHECK (((merchant IS NOT NULL) OR (role = 'ops'::text))),
+    CONSTRAINT api_keys_hash_check CHECK ((octet_length(hash) = 32)),
+    CONSTRAINT api_keys_id_check CHECK ((id ~ '^[A-Za-z0-9]{8}$'::text)),
+    CONSTRAINT api_keys_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT api_keys_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 60000))),
+    CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'developer'::text, 'admin'::text, 'ops'::text]))),
+    CONSTRAINT api_keys_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON api_keys FOR ALL TO CURRENT_USER, gatehouse_ops USING (true);
+COMMENT ON COLUMN api_keys.last_used_at IS 'exact to an hour: written no more often than that';
+GRANT INSERT, SELECT, UPDATE (revoked_at) ON TABLE api_keys TO gatehouse_ops;
+
+CREATE UNLOGGED TABLE api_usage (
+    key_id text NOT NULL,
+    busy_until timestamp with time zone NOT NULL,
+    CONSTRAINT api_usage_pkey PRIMARY KEY (key_id),
+    CONSTRAINT api_usage_key_id_fkey FOREIGN KEY (key_id) REFERENCES api_keys(id)
+) WITH (fillfactor=50);
+
 CREATE TABLE app_transactions (
     webhook_event_id bigint NOT NULL,
     merchant text NOT NULL,
@@ -1528,6 +2675,41 @@ CREATE TABLE audit_hash_key (
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE customers (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    email text,
+    email_key text GENERATED ALWAYS AS (lower(email)) STORED,
+    first_name text,
+    last_name text,
+    phone text,
+    consent_at timestamp with time zone,
+    consent_scope text,
+    retain_until date,
+    erased_at timestamp with time zone,
+    version integer NOT NULL DEFAULT 1,
+    search tsvector GENERATED ALWAYS AS (search_words(merchant, ARRAY[email, first_name, last_name, phone])) STORED,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT customers_pkey PRIMARY KEY (id),
+    CONSTRAINT customers_check CHECK (((email IS NOT NULL) OR (erased_at IS NOT NULL))),
+    CONSTRAINT customers_check1 CHECK (((erased_at IS NULL) OR (num_nonnulls(email, first_name, last_name, phone) = 0))),
+    CONSTRAINT customers_email_check CHECK (((email ~ '@'::text) AND (length(email) <= 320))),
+    CONSTRAINT customers_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE UNIQUE INDEX customers_email ON public.customers USING btree (merchant, email_key) WHERE (email_key IS NOT NULL);
+CREATE INDEX customers_newest ON public.customers USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX customers_retained ON public.customers USING btree (retain_until) WHERE ((retain_until IS NOT NULL) AND (erased_at IS NULL));
+CREATE INDEX customers_search ON public.customers USING gin (search);
+ALTER TABLE customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER customers_audit_delete AFTER DELETE ON public.customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER customers_audit_insert AFTER INSERT ON public.customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER customers_audit_update AFTER UPDATE ON public.customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'email_key', 'first_name', 'last_name', 'phone', 'search');
+CREATE TRIGGER follow_customer_words AFTER UPDATE ON public.customers FOR EACH ROW WHEN ((((old.email IS DISTINCT FROM new.email) OR (old.first_name IS DISTINCT FROM new.first_name)) OR (old.last_name IS DISTINCT FROM new.last_name))) EXECUTE FUNCTION follow_customer_words();
+GRANT SELECT ON TABLE customers TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE disputes (
     id bigint NOT NULL,
     merchant text NOT NULL,
@@ -1566,6 +2748,20 @@ CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH RO
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
+CREATE TABLE erased_customers (
+    merchant text NOT NULL,
+    what text NOT NULL,
+    said_hash text NOT NULL,
+    erased_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT erased_customers_pkey PRIMARY KEY (merchant, what, said_hash),
+    CONSTRAINT erased_customers_what_check CHECK ((what = ANY (ARRAY['email'::text, 'customer_ref'::text])))
+);
+ALTER TABLE erased_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON erased_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON erased_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER erase_answers AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_answers();
+GRANT SELECT ON TABLE erased_customers TO gatehouse_ops;
+
 CREATE TABLE facts (
     kind text NOT NULL,
     subject_id bigint NOT NULL,
@@ -1588,6 +2784,7 @@ CREATE INDEX facts_webhook_event ON public.facts USING btree (webhook_event_id) 
 ALTER TABLE facts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON facts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON facts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER respect_erasure BEFORE INSERT ON public.facts FOR EACH ROW WHEN (((new.kind = ANY (ARRAY['customer'::text, 'payout'::text, 'refund'::text])) OR (new.words ?| ARRAY['email'::text, 'customer_ref'::text]))) EXECUTE FUNCTION respect_erasure();
 GRANT INSERT, SELECT, UPDATE (subject_id) ON TABLE facts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE facts TO gatehouse_api;
 
@@ -1630,8 +2827,11 @@ CREATE TABLE gateway_customers (
     metadata jsonb,
     first_fact_at timestamp with time zone NOT NULL,
     last_fact_at timestamp with time zone NOT NULL,
-    CONSTRAINT gateway_customers_pkey PRIMARY KEY (id)
+    customer_id bigint,
+    CONSTRAINT gateway_customers_pkey PRIMARY KEY (id),
+    CONSTRAINT gateway_customers_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id)
 );
+CREATE INDEX gateway_customers_customer ON public.gateway_customers USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE INDEX gateway_customers_email ON public.gateway_customers USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
 CREATE INDEX gateway_customers_ref ON public.gateway_customers USING btree (gateway, account, gateway_id);
 ALTER TABLE gateway_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -1642,6 +2842,8 @@ CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers F
 CREATE TRIGGER gateway_customers_audit_delete AFTER DELETE ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
+CREATE TRIGGER link_gateway_customer_insert BEFORE INSERT ON public.gateway_customers FOR EACH ROW WHEN ((new.email IS NOT NULL)) EXECUTE FUNCTION link_gateway_customer();
+CREATE TRIGGER link_gateway_customer_update BEFORE UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION link_gateway_customer();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
 
@@ -1690,6 +2892,19 @@ CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH RO
 GRANT INSERT, SELECT, UPDATE ON TABLE invoices TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE invoices TO gatehouse_api;
 
+CREATE TABLE item_types (
+    merchant text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT item_types_pkey PRIMARY KEY (merchant, name),
+    CONSTRAINT item_types_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text)),
+    CONSTRAINT item_types_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+ALTER TABLE item_types ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON item_types FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON item_types FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE item_types TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE jobs (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     topic text NOT NULL,
@@ -1737,6 +2952,110 @@ CREATE POLICY all_merchants ON merchants FOR ALL TO CURRENT_USER, gatehouse_inta
 CREATE POLICY own_merchant ON merchants FOR ALL TO gatehouse_api USING ((id = current_setting('gatehouse.merchant'::text, true)));
 GRANT INSERT, SELECT, UPDATE ON TABLE merchants TO gatehouse_ops;
 GRANT SELECT ON TABLE merchants TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+
+CREATE TABLE order_counters (
+    merchant text NOT NULL,
+    day date NOT NULL,
+    last_number integer NOT NULL,
+    CONSTRAINT order_counters_pkey PRIMARY KEY (merchant, day)
+);
+ALTER TABLE order_counters ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON order_counters FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON order_counters FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE order_counters TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE order_items (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    order_id bigint NOT NULL,
+    item_type text NOT NULL,
+    description text,
+    quantity integer NOT NULL,
+    unit_minor bigint NOT NULL,
+    total_minor bigint NOT NULL,
+    attendee_name text,
+    attendee_email text,
+    attendee_email_key text GENERATED ALWAYS AS (lower(attendee_email)) STORED,
+    CONSTRAINT order_items_pkey PRIMARY KEY (id),
+    CONSTRAINT order_items_check CHECK ((total_minor = (quantity * unit_minor))),
+    CONSTRAINT order_items_quantity_check CHECK ((quantity > 0)),
+    CONSTRAINT order_items_total_minor_check CHECK ((total_minor >= 0)),
+    CONSTRAINT order_items_unit_minor_check CHECK ((unit_minor >= 0)),
+    CONSTRAINT order_items_merchant_item_type_fkey FOREIGN KEY (merchant, item_type) REFERENCES item_types(merchant, name),
+    CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
+);
+CREATE INDEX order_items_attendee ON public.order_items USING btree (merchant, attendee_email_key) WHERE (attendee_email_key IS NOT NULL);
+CREATE INDEX order_items_order ON public.order_items USING btree (order_id, id);
+CREATE INDEX order_items_type ON public.order_items USING btree (merchant, item_type, order_id);
+ALTER TABLE order_items ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON order_items FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON order_items FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_attendee_words AFTER UPDATE ON public.order_items FOR EACH ROW WHEN (((old.attendee_name IS DISTINCT FROM new.attendee_name) OR (old.attendee_email IS DISTINCT FROM new.attendee_email))) EXECUTE FUNCTION follow_attendee_words();
+CREATE TRIGGER order_items_audit_delete AFTER DELETE ON public.order_items FOR EACH ROW EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+CREATE TRIGGER order_items_audit_insert AFTER INSERT ON public.order_items FOR EACH ROW EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+CREATE TRIGGER order_items_audit_update AFTER UPDATE ON public.order_items FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('description', 'attendee_name', 'attendee_email', 'attendee_email_key');
+GRANT SELECT ON TABLE order_items TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE orders (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    number text NOT NULL,
+    customer_id bigint NOT NULL,
+    livemode boolean NOT NULL,
+    event_id text,
+    event_name text,
+    event_date date,
+    currency text NOT NULL,
+    status text NOT NULL DEFAULT 'pending'::text,
+    status_by_hand text NOT NULL DEFAULT 'pending'::text,
+    payment_state text NOT NULL DEFAULT 'unpaid'::text,
+    subtotal_minor bigint NOT NULL,
+    tax_minor bigint NOT NULL,
+    fee_minor bigint NOT NULL,
+    discount_minor bigint NOT NULL,
+    total_minor bigint NOT NULL,
+    paid_minor bigint NOT NULL DEFAULT 0,
+    refunded_minor bigint NOT NULL DEFAULT 0,
+    reference text,
+    metadata jsonb,
+    idempotency_key text,
+    content_hash text,
+    version integer NOT NULL DEFAULT 1,
+    search tsvector NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT orders_pkey PRIMARY KEY (id),
+    CONSTRAINT orders_check CHECK ((total_minor = (((subtotal_minor + tax_minor) + fee_minor) - discount_minor))),
+    CONSTRAINT orders_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT orders_discount_minor_check CHECK ((discount_minor >= 0)),
+    CONSTRAINT orders_fee_minor_check CHECK ((fee_minor >= 0)),
+    CONSTRAINT orders_payment_state_check CHECK ((payment_state = ANY (ARRAY['unpaid'::text, 'processing'::text, 'part_paid'::text, 'paid'::text, 'over_paid'::text, 'wrong_currency'::text, 'partially_refunded'::text, 'refunded'::text, 'reversed'::text]))),
+    CONSTRAINT orders_status_by_hand_check CHECK ((status_by_hand = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT orders_subtotal_minor_check CHECK ((subtotal_minor >= 0)),
+    CONSTRAINT orders_tax_minor_check CHECK ((tax_minor >= 0)),
+    CONSTRAINT orders_total_minor_check CHECK ((total_minor >= 0)),
+    CONSTRAINT orders_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
+    CONSTRAINT orders_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX orders_customer ON public.orders USING btree (customer_id, created_at DESC, id DESC);
+CREATE INDEX orders_event ON public.orders USING btree (merchant, event_id, created_at DESC, id DESC) WHERE (event_id IS NOT NULL);
+CREATE UNIQUE INDEX orders_idempotency_key ON public.orders USING btree (merchant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX orders_newest ON public.orders USING btree (merchant, created_at DESC, id DESC);
+CREATE UNIQUE INDEX orders_number ON public.orders USING btree (merchant, number);
+CREATE INDEX orders_payment_state ON public.orders USING btree (merchant, payment_state, created_at DESC, id DESC);
+CREATE UNIQUE INDEX orders_reference ON public.orders USING btree (merchant, reference) WHERE (reference IS NOT NULL);
+CREATE INDEX orders_search ON public.orders USING gin (search);
+CREATE INDEX orders_status ON public.orders USING btree (merchant, status, created_at DESC, id DESC);
+ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
+CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+CREATE TRIGGER orders_audit_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
+COMMENT ON COLUMN orders.paid_minor IS 'what came in for it, before refunds, in its currency and its mode';
+GRANT SELECT ON TABLE orders TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE payment_audit_log (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1807,6 +3126,8 @@ CREATE TABLE payments (
     app_from text,
     user_id text,
     plan text,
+    order_id bigint,
+    customer_id bigint,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_check CHECK (((fee_minor IS NULL) OR (fee_currency IS NOT NULL))),
@@ -1816,13 +3137,19 @@ CREATE TABLE payments (
     CONSTRAINT payments_received_minor_check CHECK ((received_minor >= 0)),
     CONSTRAINT payments_refunded_minor_check CHECK ((refunded_minor >= 0)),
     CONSTRAINT payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
-    CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id)
+    CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
+    CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id),
+    CONSTRAINT payments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
 );
 CREATE INDEX payments_customer ON public.payments USING btree (merchant, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX payments_customer_id ON public.payments USING btree (customer_id) WHERE (customer_id IS NOT NULL);
 CREATE INDEX payments_email ON public.payments USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
 CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, invoice_ref) WHERE (invoice_ref IS NOT NULL);
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
+CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
+CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
+CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);
 CREATE INDEX payments_reference ON public.payments USING btree (merchant, reference) WHERE (reference IS NOT NULL);
 CREATE INDEX payments_subscription ON public.payments USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
 CREATE INDEX payments_user ON public.payments USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
@@ -1831,11 +3158,17 @@ CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, 
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
 CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_payment_of_order_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.order_id IS NOT NULL)) EXECUTE FUNCTION follow_payment_of_order();
+CREATE TRIGGER follow_payment_of_order_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((old.order_id IS NOT NULL) OR (new.order_id IS NOT NULL)) AND ((((((((old.order_id IS DISTINCT FROM new.order_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.received_minor IS DISTINCT FROM new.received_minor)) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.completed_at IS DISTINCT FROM new.completed_at)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR (old.merged_into IS DISTINCT FROM new.merged_into)))) EXECUTE FUNCTION follow_payment_of_order();
+CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
+CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
 COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
+COMMENT ON COLUMN payments.order_id IS 'the order that its metadata (order_number, order_id) or its reference names';
 COMMENT ON COLUMN payments.refunded_minor IS 'completed refunds, and what the gateway calls refunded that no known refund explains';
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;
@@ -1874,11 +3207,43 @@ CREATE INDEX payouts_newest ON public.payouts USING btree (merchant, first_fact_
 ALTER TABLE payouts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payouts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payouts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER payouts_audit_delete AFTER DELETE ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
-CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata');
-CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata');
+CREATE TRIGGER payouts_audit_delete AFTER DELETE ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
+CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
+CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE refund_requests (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    merchant text NOT NULL,
+    payment_id bigint NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    amount_minor bigint NOT NULL,
+    currency text NOT NULL,
+    reason text,
+    state text NOT NULL DEFAULT 'pending'::text,
+    failure text,
+    actor text NOT NULL,
+    idempotency_key text,
+    asked_minor bigint,
+    job_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT refund_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT refund_requests_amount_minor_check CHECK ((amount_minor > 0)),
+    CONSTRAINT refund_requests_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text]))),
+    CONSTRAINT refund_requests_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id)
+);
+CREATE UNIQUE INDEX refund_requests_key ON public.refund_requests USING btree (merchant, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX refund_requests_newest ON public.refund_requests USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX refund_requests_open ON public.refund_requests USING btree (merchant, created_at) WHERE (state = ANY (ARRAY['sending'::text, 'unknown'::text]));
+CREATE INDEX refund_requests_payment ON public.refund_requests USING btree (payment_id);
+ALTER TABLE refund_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON refund_requests FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON refund_requests FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE refund_requests TO gatehouse_api;
+GRANT SELECT, UPDATE (state, failure, updated_at) ON TABLE refund_requests TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE refunds (
     id bigint NOT NULL,

@@ -103,7 +103,7 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
     assert "is off" in done(stack, "gateways", "disable", "stripe", "acme-eu")
     assert "is on" in done(stack, "gateways", "enable", "stripe", "acme-eu")
     assert "all are sealed with k1" in done(stack, "keys", "rotate-master")
-    assert "current" in done(stack, "keys", "list")
+    assert "current" in done(stack, "keys", "list-master")
 
     listed = [done(stack, *command) for command in (("gateways", "list"), ("events", "list"), ("events", "rejected"))]
     everything = "\n".join([*stack.lines, json.dumps(stack.facts["gateways"]), said, shown, tested, *listed])

@@ -20,8 +20,9 @@ from tests.conftest import DatabaseFactory
 from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, make_roles
 from tests.support.tiny_runtime_api import TinyRuntimeApi
 from tests.template.expansion import PROJECT, our_template
-from tests.template.test_project import REQUESTS, functions
+from tests.template.test_project import API_FUNCTIONS, REQUESTS, functions
 
+LAYERS = ("GatehouseLayer", "ApiLayer")
 MOST_LAYER_BYTES = 60 * 1024 * 1024
 
 # What Lambda's Python image brings. Ours must not lean on more, and `-I -S` keeps .venv and the environment out.
@@ -92,13 +93,15 @@ def test_the_layer_brings_the_migrations(build: Path) -> None:
     assert shipped
 
 
-def test_the_layer_is_small(build: Path) -> None:
-    size = sum(file.stat().st_size for file in (build / "GatehouseLayer").rglob("*") if file.is_file())
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_layer_is_small(build: Path, layer: str) -> None:
+    size = sum(file.stat().st_size for file in (build / layer).rglob("*") if file.is_file())
     assert size < MOST_LAYER_BYTES
 
 
-def test_every_module_of_the_layer_has_bytecode_that_is_never_checked(build: Path) -> None:
-    modules = list((build / "GatehouseLayer" / "python").rglob("*.py"))
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_module_of_the_layer_has_bytecode_that_is_never_checked(build: Path, layer: str) -> None:
+    modules = list((build / layer / "python").rglob("*.py"))
     assert modules
     # The flags follow the magic number: bit 0 says "by hash", bit 1 says "compare with the source".
     flags = {file: Path(cache_from_source(str(file))).read_bytes()[4:8] for file in modules}
@@ -112,8 +115,9 @@ def test_no_bytecode_names_the_folder_of_the_build(build: Path) -> None:
     assert str(build).encode() not in bytecode
 
 
-def test_the_layer_has_no_tests_and_no_boto3(build: Path) -> None:
-    packages = build / "GatehouseLayer" / "python"
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_layer_has_no_tests_and_no_boto3(build: Path, layer: str) -> None:
+    packages = build / layer / "python"
     assert [path for path in packages.rglob("tests") if path.is_dir()] == []
     assert not (packages / "boto3").exists()
 
@@ -123,7 +127,8 @@ def invoke(
 ) -> tuple[str, Any]:
     """Start a built function under the runtime client and return ("response" | "error", body) to its one event."""
     handler = functions()[name]["Handler"]
-    search = [str(build / name), str(build / "GatehouseLayer" / "python"), str(runtime)]
+    layers = [layer for layer in LAYERS if layer == "GatehouseLayer" or name in API_FUNCTIONS]
+    search = [str(build / name), *(str(build / layer / "python") for layer in layers), str(runtime)]
     with TinyRuntimeApi(event or sample_event(name)).serving() as api:
         environment = sample_environment(name) | dict(settings or {})
         environment |= {"HOME": str(tmp_path), "AWS_LAMBDA_RUNTIME_API": api.address}

@@ -11,6 +11,8 @@ from gatehouse.settings import STAGES, Settings
 from tests.template.expansion import PROJECT, Template, our_source, our_template
 from tests.template.rules import routes_of
 
+# SAM adds a function's own layers to those of Globals.
+API_FUNCTIONS = {"AnalyticsApiFunction"}
 REQUESTS = sorted((PROJECT / "events" / "requests").glob("*.json"))
 
 
@@ -30,7 +32,12 @@ def test_all_functions_share_the_layer_and_one_build() -> None:
     shared = our_source()["Globals"]["Function"]
     assert shared["Layers"] == [{"Ref": "GatehouseLayer"}]
     assert shared["CodeUri"] == "functions/"
-    assert [name for name, each in functions().items() if {"CodeUri", "Layers"} & each.keys()] == []
+    assert [name for name, each in functions().items() if "CodeUri" in each] == []
+
+
+def test_only_the_functions_behind_the_api_have_its_layer() -> None:
+    with_layer = {name: each["Layers"] for name, each in functions().items() if "Layers" in each}
+    assert with_layer == {name: [{"Ref": "ApiLayer"}] for name in API_FUNCTIONS}
 
 
 def test_every_variable_of_a_function_is_a_setting() -> None:
@@ -65,7 +72,10 @@ def complaints(event: dict[str, Any], template: Template) -> list[str]:
         wrong.append("version is not 2.0")
     if event["routeKey"] not in {f"{method} {path}" for method, path in routes_of(template)}:
         wrong.append(f"{event['routeKey']} is no route")
-    if event["routeKey"].split()[0] != http["method"] or event["routeKey"] != event["requestContext"]["routeKey"]:
+    if (
+        event["routeKey"].split()[0] not in ("ANY", http["method"])
+        or event["routeKey"] != event["requestContext"]["routeKey"]
+    ):
         wrong.append("routeKey, method and the context's routeKey differ")
     if event["rawPath"] != http["path"]:
         wrong.append("rawPath and the context's path differ")
@@ -76,15 +86,21 @@ def complaints(event: dict[str, Any], template: Template) -> list[str]:
     return wrong
 
 
-# ── The layer and the deployment ──────────────────────────────────────────────────────────────────────────────────────
+# ── The layers and the deployment ─────────────────────────────────────────────────────────────────────────────────────
+LAYERS = {"gatehouse": "layer", "api": "api_layer"}
+
+
 @pytest.mark.req("D2")
-def test_the_layer_is_built_from_the_lock() -> None:
-    built_from = (PROJECT / "layers" / "gatehouse" / "requirements.txt").read_text()
-    assert built_from == (PROJECT / "requirements" / "layer.lock").read_text(), "run `make lock`"
+@pytest.mark.parametrize(("folder", "lock"), LAYERS.items())
+def test_each_layer_is_built_from_its_lock(folder: str, lock: str) -> None:
+    built_from = (PROJECT / "layers" / folder / "requirements.txt").read_text()
+    assert built_from == (PROJECT / "requirements" / f"{lock}.lock").read_text(), "run `make lock`"
 
 
-def test_the_tests_run_with_the_versions_of_the_layer() -> None:
-    layer, development = pins("layer"), pins("dev")
+# Both layers are unpacked into one folder, so what both hold must be the same there.
+@pytest.mark.parametrize("lock", LAYERS.values())
+def test_the_tests_run_with_the_versions_of_the_layers(lock: str) -> None:
+    layer, development = pins(lock), pins("dev")
     assert {name: development.get(name) for name in layer} == layer
 
 

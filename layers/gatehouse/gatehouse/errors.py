@@ -4,6 +4,8 @@
       SettingError                      SETTING_ERROR             500   no
       RequestRefused                    (given)                   4xx   no
         SignatureRefused                SIGNATURE_REFUSED         400   no
+        InputRefused                    INPUT_REFUSED             422   no
+        TooManyRequests                 TOO_MANY_REQUESTS         429   yes
       ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
       GatewayError                      GATEWAY_ERROR             502   (given)
         GatewayObjectMissing            GATEWAY_OBJECT_MISSING    502   (given)
@@ -27,6 +29,11 @@
           ForeignKeyViolation           FOREIGN_KEY_VIOLATION     409   no
           NotNullViolation              NOT_NULL_VIOLATION        422   no
           ValidationError               VALIDATION_ERROR          422   no
+          Conflict                      STATE_CONFLICT            409   no
+            IllegalStep                 ILLEGAL_STEP              409   no
+            KeyReused                   IDEMPOTENCY_CONFLICT      409   no
+            ChangedMeanwhile            CHANGED_MEANWHILE         412   no
+            RefundTooLarge              REFUND_TOO_LARGE          409   no
         NotFound                        NOT_FOUND                 404   no
 
 `code` is stable: callers and dashboards may compare it. The class docstring is the message where none is given.
@@ -66,6 +73,30 @@ class SignatureRefused(RequestRefused):
     """The signature is missing or does not match the body."""
 
     code = "SIGNATURE_REFUSED"
+
+
+class InputRefused(RequestRefused):
+    """One part of the request is not as it must be; the error names it."""
+
+    code = "INPUT_REFUSED"
+    http_status = 422
+
+    def __init__(self, message: str, *, field: str, place: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.place = place  # query, path, header or body
+
+
+class TooManyRequests(RequestRefused):
+    """The caller has used up its requests for now."""
+
+    code = "TOO_MANY_REQUESTS"
+    http_status = 429
+    retry_helps = True
+
+    def __init__(self, message: str | None = None, *, wait_seconds: int) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
 
 
 class ServiceUnavailable(GatehouseError):
@@ -268,6 +299,58 @@ class ValidationError(QueryError):
 
     code = "VALIDATION_ERROR"
     http_status = 422
+
+    @classmethod
+    def of_field(cls, field: str, reason: str) -> "ValidationError":
+        """Return the error of one field, named as in `items[0].quantity`."""
+        return cls(f"{field}: {reason}", constraint=field)
+
+    @property
+    def field(self) -> str:
+        """The field that is wrong; empty where the message alone says what is."""
+        return self.constraint or ""
+
+
+class Conflict(QueryError):
+    """The row is not in a state in which this can be done."""
+
+    code = "STATE_CONFLICT"
+    http_status = 409
+
+
+class IllegalStep(Conflict):
+    """The status of an order cannot become this one; `allowed` are those that it can."""
+
+    code = "ILLEGAL_STEP"
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The steps that may be taken."""
+        return tuple(filter(None, (self.constraint or "").split(",")))
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for something else."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class ChangedMeanwhile(Conflict):
+    """The row was changed since it was read."""
+
+    code = "CHANGED_MEANWHILE"
+    http_status = 412
+
+
+class RefundTooLarge(Conflict):
+    """More would be given back than is left of the payment."""
+
+    code = "REFUND_TOO_LARGE"
+
+    @property
+    def left_minor(self) -> int:
+        """What is left to be given back."""
+        return int(self.constraint or 0)
 
 
 class NotFound(DatabaseError):

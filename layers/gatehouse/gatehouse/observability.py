@@ -115,6 +115,8 @@ METRICS = {
     "JobsWaiting": Metric("Count", "Jobs that are not done yet."),
     "JobsDead": Metric("Count", "Jobs that were given up and not taken up again."),
     "MessagesFailed": Metric("Count", "Queue messages that were reported as failed and come back."),
+    "ApiTime": Metric("Milliseconds", "From a request's arrival in the API function to its answer."),
+    "ApiFailures": Metric("Count", "Requests to the API that were answered with 5xx."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 

@@ -7,6 +7,7 @@ functions of their own, so that they are in no Settings and in no repr.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -85,10 +86,15 @@ class Settings:
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
     paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
 
+    api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
+
     paypal_certificate_host: str = text(
         "Host and port of a stand-in for the sandbox's certificates, over plain HTTP; accepted only in the local stage."
     )
     paypal_certificate_root_file: str = text("PEM file of the root that signs the stand-in's certificates.")
+
+    order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
+    order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")
 
     backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
     backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")
@@ -101,6 +107,11 @@ class Settings:
         "Where a function restored from a snapshot fetches its credentials; Lambda sets it."
     )
     log_level: str = one_of("The least that is logged.", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+
+    @property
+    def api_origins(self) -> tuple[str, ...]:
+        """Return the origins of API_ALLOWED_ORIGINS, one by one."""
+        return tuple(each for each in (part.strip() for part in self.api_allowed_origins.split(",")) if each)
 
 
 class AwsCredentials(NamedTuple):
@@ -149,6 +160,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     if found.stage != "local" and found.database_tls == "off":
         wrong.append("DATABASE_TLS is 'off', which is accepted only where STAGE is local")
     wrong += _wrong_stand_in(found)
+    wrong += [
+        f"API_ALLOWED_ORIGINS names {each!r}, which is no origin such as https://shop.example.com"
+        for each in found.api_origins
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", each)
+    ]
     if wrong:
         raise SettingError("; ".join(wrong))
     return found

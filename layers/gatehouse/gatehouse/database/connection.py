@@ -109,22 +109,25 @@ class Database:
         """Run one statement for each set of parameters, all or none of them, and return the rows of each."""
         return [result.rows for result in self.flush([_bind(statement, parameters) for parameters in each])]
 
-    def flush(self, bounds: Sequence[Bound], *, idempotent: bool = False) -> list[Result]:
+    def flush(self, bounds: Sequence[Bound], *, idempotent: bool = False, merchant: str | None = None) -> list[Result]:
         """Run several statements in one round trip, all or none of them.
+
+        With `merchant`, they see and change the rows of that merchant and of no other.
 
         `idempotent` says that running them twice leaves what running them once leaves. Then they are sent again
         when the connection breaks before the answer came; otherwise only when they cannot have been carried out.
         """
         if not bounds:
             return []
+        context = [_SET_CONTEXT(merchant=merchant, event="")] if merchant else []
         with self._lock:
             if self._in_transaction:
                 raise errors.QueryError("a transaction is open: use the object that transaction() gave")
-            reply = self._send(bounds, idempotent=idempotent)
+            reply = self._send([*context, *bounds], idempotent=idempotent)
             if reply.status != b"I":
                 self._discard()
                 raise self._noted(errors.QueryError("BEGIN outside transaction() is not allowed; it was undone"))
-            return reply.results
+            return reply.results[len(context) :]
 
     @contextmanager
     def transaction(self, merchant: str | None = None, event: str | None = None) -> "Iterator[Transaction]":

@@ -9,12 +9,18 @@ from collections.abc import Mapping
 
 from gatehouse.database.sql import Statement
 from gatehouse.errors import (
+    ChangedMeanwhile,
+    Conflict,
     ConnectionError,
     DatabaseError,
     DuplicateEntry,
     ForeignKeyViolation,
+    IllegalStep,
+    KeyReused,
+    NotFound,
     NotNullViolation,
     QueryError,
+    RefundTooLarge,
     TimeoutError,
     TransactionConflict,
     ValidationError,
@@ -38,7 +44,16 @@ ERROR_OF_SQLSTATE: dict[str, type[DatabaseError]] = {
     "57014": TimeoutError,
     "57P0": ConnectionError,
     "58": ConnectionError,  # the server's own disk or files
+    # Raised by our own functions, in words for whoever called; CONSTRAINT holds what the error's properties tell.
+    "GH003": IllegalStep,
+    "GH004": KeyReused,
+    "GH005": ValidationError,
+    "GH006": ChangedMeanwhile,
+    "GH007": RefundTooLarge,
+    "GH008": NotFound,
+    "GH009": Conflict,
 }
+OUR_WORDS = frozenset(code for code in ERROR_OF_SQLSTATE if code.startswith("GH"))
 
 CONDITIONS = {
     "22001": "the text is longer than its column",
@@ -57,8 +72,9 @@ def refusal(fields: Mapping[str, str], statement: Statement | None) -> DatabaseE
     """Return the error for an ErrorResponse; without a statement it came at commit."""
     sqlstate = fields.get("C", "")
     name = statement.name if statement else "commit"
+    words = fields.get("M") if sqlstate in OUR_WORDS else f"{name}: {_words(fields, sqlstate, statement)}"
     return error_class(sqlstate)(
-        f"{name}: {_words(fields, sqlstate, statement)}",
+        words,
         sqlstate=sqlstate,
         constraint=fields.get("n"),
         statement=name,

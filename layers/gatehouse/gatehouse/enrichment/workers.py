@@ -8,6 +8,7 @@ from gatehouse.data_keys import process_keyring
 from gatehouse.database.connection import database
 from gatehouse.enrichment.fees import fetch_fee
 from gatehouse.enrichment.refetch import refetch
+from gatehouse.enrichment.refunds import RefundClient, send_refund
 from gatehouse.errors import GatewayError, SettingError
 from gatehouse.gateways import NAMES, gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
@@ -19,7 +20,11 @@ from gatehouse.settings import settings
 
 def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic."""
-    return {"fetch_fee": _fetch_fee, "refetch": lambda job: refetch(job, _client_of)}
+    return {
+        "fetch_fee": _fetch_fee,
+        "refetch": lambda job: refetch(job, _client_of),
+        "send_refund": lambda job: send_refund(job, _refund_client_of, database()),
+    }
 
 
 def _fetch_fee(job: Job) -> Outcome:
@@ -37,6 +42,15 @@ def _client_of(gateway: str, account: str) -> Any:
     credentials, mode = _credentials(gateway, account)
     client = import_module(f"gatehouse.gateways.{gateway}.client")  # here: only the gateway that is asked is imported
     return client.client_of(credentials, getattr(settings(), f"{gateway}_api_url"), mode)
+
+
+def _refund_client_of(gateway: str, account: str) -> RefundClient:
+    """Return the client of an account; raise GatewayError where it cannot refund."""
+    client = _client_of(gateway, account)
+    if not hasattr(client, "refund"):
+        raise GatewayError(f"no client refunds at {gateway}", retry_helps=False)
+    refunding: RefundClient = client
+    return refunding
 
 
 def _credentials(gateway: str, account: str) -> tuple[Mapping[str, Any], str]:

@@ -99,3 +99,7 @@ order by topic;
 delete from rejected_requests
 where received_at < now() - make_interval(days => :days::integer)
    or id <= (select id from rejected_requests order by id desc offset :most::integer limit 1);
+
+-- name: forget_answers
+-- Drops answers of the API that are kept for repetitions, once they are older than some hours.
+delete from api_answers where created_at < now() - make_interval(hours => :hours::integer);

@@ -13,6 +13,7 @@ GRACE_SECONDS = 60
 LEAST_SECONDS_FOR_BURIALS = 1.0
 REJECTED_KEPT_DAYS = 7
 MOST_REJECTED_KEPT = 10_000
+ANSWERS_KEPT_HOURS = 24
 
 
 def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int = GRACE_SECONDS) -> dict[str, int]:
@@ -29,6 +30,7 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
     left = max(deadline - time.monotonic(), LEAST_SECONDS_FOR_BURIALS)
     told = tell_burials([Burial(**row) for row in burials], database, bell, budget_seconds=left)
     database.query(sql.forget_rejected, days=REJECTED_KEPT_DAYS, most=MOST_REJECTED_KEPT)
+    database.query(sql.forget_answers, hours=ANSWERS_KEPT_HOURS)
     made = _make_partitions(database)
     for row in database.query(sql.backlog):
         metrics.measure("JobsWaiting", row["waiting"], topic=row["topic"])

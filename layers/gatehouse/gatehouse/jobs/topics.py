@@ -25,6 +25,8 @@ TOPICS = {
         # What an event left open is there within seconds, unless the gateway is down: 12 attempts are about 9 hours.
         Topic("refetch", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
         Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30),
+        # Of an interrupted refund the first few attempts look for it at the gateway: 12 attempts are about 9 hours.
+        Topic("send_refund", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
     )
 }
 

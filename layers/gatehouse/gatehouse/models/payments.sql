@@ -1,49 +1,74 @@
--- Payments, as ops look them up.
+-- Payments: read here; they are made from the facts that gateways tell.
 
--- name: find_payments
--- Payments by our number, any name of theirs, of a refund or of a dispute, or the merchant's reference; one that was
--- joined away leads to its home. An index cannot be asked by an object's id alone, so it is asked once per kind of name.
-with recursive kinds_of_name as (
-    (select gateway, account, kind from payment_objects order by gateway, account, kind limit 1)
-    union all
-    select following.gateway, following.account, following.kind
-    from kinds_of_name k
-    cross join lateral (
-        select gateway, account, kind from payment_objects
-        where (gateway, account, kind) > (k.gateway, k.account, k.kind)
-        order by gateway, account, kind limit 1
-    ) as following
-),
-kinds_of_other_name as (
-    (select gateway, account, kind from subject_names order by gateway, account, kind limit 1)
-    union all
-    select following.gateway, following.account, following.kind
-    from kinds_of_other_name k
-    cross join lateral (
-        select gateway, account, kind from subject_names
-        where (gateway, account, kind) > (k.gateway, k.account, k.kind)
-        order by gateway, account, kind limit 1
-    ) as following
-),
-found as (
-    select id from payments where id = :number::bigint
-    union
-    select o.payment_id
-    from kinds_of_name k
-    join payment_objects o on (o.gateway, o.account, o.kind) = (k.gateway, k.account, k.kind)
-        and o.object_id = :name::text
-    union
-    select coalesce(r.payment_id, d.payment_id)
-    from kinds_of_other_name k
-    join subject_names n on (n.gateway, n.account, n.kind) = (k.gateway, k.account, k.kind)
-        and n.object_id = :name::text
-    left join refunds r on n.subject_kind = 'refund' and r.id = n.subject_id
-    left join disputes d on n.subject_kind = 'dispute' and d.id = n.subject_id
-    union
-    select p.id from merchants m join payments p on p.merchant = m.id and p.reference = :name::text
+-- name: payment_by_id
+-- One payment; one that was joined with another leads to that.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments named
+join payments p on p.id = coalesce(named.merged_into, named.id)
+where named.merchant = :merchant::text and p.merchant = :merchant::text and named.id = :payment_id::bigint;
+
+-- name: payments_by_object
+-- Payments by the gateway's id of any of their objects.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null and p.id in (
+    select payment_id from payment_objects
+    where merchant = :merchant::text and object_id = :object_id::text
+      and (:gateway::text is null or gateway = :gateway::text)
 )
-select distinct home.id, home.merchant, home.gateway, home.account, home.status, home.livemode
-from found
-join payments p on p.id = found.id
-join payments home on home.id = coalesce(p.merged_into, p.id)
-order by home.id;
+order by p.id;
+
+-- name: payments_by_reference
+-- Payments by the merchant's own reference, newest first.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null and p.reference = :reference::text
+order by p.id desc
+limit :most::integer;
+
+-- name: payments_of_order
+-- The payments for an order, oldest first.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null and p.order_id = :order_id::bigint
+order by p.first_fact_at, p.id;
+
+-- name: payments_of_customer
+-- The payments of a customer, newest first.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null and p.customer_id = :customer_id::bigint
+order by p.first_fact_at desc, p.id desc
+limit :most::integer;
+
+-- name: list_payments
+-- Payments, newest first, with any of the filters; what is null filters nothing.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null
+  and (:status::text is null or p.status = :status::text)
+  and (:gateway::text is null or p.gateway = :gateway::text)
+  and (:since::timestamptz is null or p.first_fact_at >= :since::timestamptz)
+  and (:before::timestamptz is null or p.first_fact_at < :before::timestamptz)
+  and (:livemode::boolean is null or p.livemode = :livemode::boolean)
+  and (:after_id::bigint is null or (p.first_fact_at, p.id) < (:after_at::timestamptz, :after_id::bigint))
+order by p.first_fact_at desc, p.id desc
+limit :most::integer;

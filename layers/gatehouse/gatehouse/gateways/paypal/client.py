@@ -5,16 +5,20 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, GatewayKeyRefused, GatewayObjectMissing, SettingError
+from gatehouse.facts import ObjectName, RefundFact
 from gatehouse.gateways import Fetched
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
+from gatehouse.gateways.fields import mapping
 from gatehouse.gateways.json_body import read_json_object
 from gatehouse.gateways.paypal.translate import facts_of_answer
 from gatehouse.gateways.paypal.verify import ALGORITHM, Transmission
+from gatehouse.money import to_decimal
 
 if TYPE_CHECKING:
     import httpx
@@ -37,6 +41,7 @@ PLACES = {
     "payout_batch": ("/v1/payments/payouts/",),
     "payout_item": ("/v1/payments/payouts-item/",),
 }
+REFUND_PLACES = {"capture": "/v2/payments/captures/{}/refund", "sale": "/v1/payments/sale/{}/refund"}
 PARAMETERS = {"subscription": {"fields": "plan"}}  # its price and name are shown on request only
 
 VERIFY_SECONDS = 5.0  # for what is asked while PayPal itself waits for us
@@ -59,6 +64,9 @@ class _Token(NamedTuple):
 
 class PaypalClient:
     """One app's access to PayPal's API over kept connections."""
+
+    refundable = ("capture", "sale")
+    keeps_refund_keys = timedelta(days=40)  # PayPal keeps the request ids of refunds for 45 days
 
     def __init__(
         self,
@@ -98,6 +106,30 @@ class PaypalClient:
             return Fetched(facts_of_answer(kind, answer.said), answer.answered_at)
         except FactRefused as reason:
             raise GatewayError(f"PayPal's {kind} {object_id}: {reason}", retry_helps=False) from reason
+
+    def refund(self, payment_name: ObjectName, *, amount_minor: int, currency: str, idempotency_key: str) -> Fetched:
+        """Refund a part of a capture or sale, or all of it; a second call with the same key refunds nothing more."""
+        path = REFUND_PLACES[payment_name.kind].format(quote(payment_name.id, safe=""))
+        word = {"capture": "value", "sale": "total"}[payment_name.kind]
+        code = {"capture": "currency_code", "sale": "currency"}[payment_name.kind]
+        amount = {word: f"{to_decimal(amount_minor, currency):f}", code: currency}
+        headers = {"paypal-request-id": idempotency_key, "prefer": "return=representation"}
+        answer = self._ask("POST", path, is_safe=True, headers=headers, json={"amount": amount})
+        try:
+            return Fetched(facts_of_answer("refund", answer.said), answer.answered_at)
+        except FactRefused as reason:  # the refund was made, so this is no refusal of it
+            raise GatewayError(f"PayPal's answer to a refund: {reason}", retry_helps=True) from reason
+
+    def list_refunds(self, payment_name: ObjectName) -> Fetched:
+        """Return the refunds of a capture as its order lists them; PayPal has no other list, and none for a sale."""
+        shown = self._shown(payment_name.kind, payment_name.id)
+        order = mapping(mapping(shown.said.get("supplementary_data")).get("related_ids")).get("order_id")
+        if not isinstance(order, str):
+            return Fetched((), shown.answered_at)
+        fetched = self.fetch("order", order)
+        return fetched._replace(
+            facts=tuple(fact for fact in fetched.facts if isinstance(fact, RefundFact) and payment_name in fact.payment)
+        )
 
     def has_signed(self, transmission: Transmission, webhook_id: str, body: bytes) -> bool:
         """Return whether PayPal says that it signed this body for this webhook; refuse a body that is not JSON.

@@ -28,6 +28,15 @@ def iso_minor(amount: object, currency: object) -> int:
     return minor
 
 
+def stripes_amount(amount_minor: int, currency: str) -> int:
+    """Return minor units of ISO 4217 as Stripe counts them; raise ValueError for what it cannot count."""
+    shift = EXPONENTS[currency] - _STRIPES_EXPONENTS.get(currency, 2)
+    amount, rest = divmod(amount_minor * int(10 ** max(-shift, 0)), int(10 ** max(shift, 0)))
+    if rest:
+        raise ValueError(f"Stripe counts no parts of a whole {currency}")
+    return amount
+
+
 def minor_or_none(amount: object, currency: object) -> int | None:
     """Return an amount in minor units where no money depends on it; None for what cannot be counted."""
     try:

@@ -3,15 +3,17 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, SettingError
+from gatehouse.facts import ObjectName, RefundFact
 from gatehouse.gateways import Fetched
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
 from gatehouse.gateways.fields import currency_code, identifier, mapping
-from gatehouse.gateways.stripe.amounts import iso_minor
+from gatehouse.gateways.stripe.amounts import iso_minor, stripes_amount
 from gatehouse.gateways.stripe.shapes import Said, entries
 from gatehouse.gateways.stripe.translate import READERS
 
@@ -57,6 +59,9 @@ _QUESTIONS = {
 
 class StripeClient:
     """One account's access to Stripe's API over kept connections."""
+
+    refundable = ("payment_intent", "charge")
+    keeps_refund_keys = timedelta(hours=20)  # Stripe may forget a key after 24 hours
 
     def __init__(
         self,
@@ -109,6 +114,31 @@ class StripeClient:
             return Fetched(READERS[kind](said), answer.answered_at)
         except FactRefused as reason:
             raise GatewayError(f"Stripe's answer about {kind} {object_id}: {reason}", retry_helps=False) from reason
+
+    def refund(self, payment_name: ObjectName, *, amount_minor: int, currency: str, idempotency_key: str) -> Fetched:
+        """Refund a part of a payment, or all of it; a second call with the same key refunds nothing more."""
+        try:
+            amount = stripes_amount(amount_minor, currency)
+        except ValueError as reason:
+            raise GatewayError(str(reason), retry_helps=False) from None
+        wanted = {
+            payment_name.kind: payment_name.id,
+            "amount": str(amount),
+            "metadata[gatehouse_refund]": idempotency_key,
+            "expand[]": "balance_transaction",
+        }
+        headers = {"idempotency-key": idempotency_key}
+        answer = self._api.ask("POST", "/v1/refunds", is_safe=True, headers=headers, data=wanted)
+        try:
+            facts = READERS["refund"](Said(answer.said, answer.answered_at, api_version=API_VERSION))
+        except FactRefused as reason:  # the refund was made, so this is no refusal of it
+            raise GatewayError(f"Stripe's answer to a refund: {reason}", retry_helps=True) from reason
+        return Fetched(facts, answer.answered_at)
+
+    def list_refunds(self, payment_name: ObjectName) -> Fetched:
+        """Return all refunds of a payment."""
+        fetched = self.fetch(payment_name.kind, payment_name.id)
+        return fetched._replace(facts=tuple(fact for fact in fetched.facts if isinstance(fact, RefundFact)))
 
     def _ask(self, question: _Question, object_id: str) -> Answer:
         parameters = [("expand[]", each) for each in question.expand]

@@ -1,0 +1,40 @@
+"""Which questions this API answers; each module beside this one holds those about one kind of record."""
+
+from collections.abc import Iterable
+
+from analytics_api import (
+    apps,
+    audit,
+    customers,
+    disputes,
+    invoices,
+    orders,
+    payments,
+    payouts,
+    refund_requests,
+    refunds,
+    subscriptions,
+)
+from gatehouse.http_api.application import application
+from gatehouse.http_api.callers import Desk
+from gatehouse.http_api.front import Front
+
+ROUTERS = (
+    orders.router,
+    customers.router,
+    payments.router,
+    refunds.router,
+    refund_requests.router,
+    disputes.router,
+    subscriptions.router,
+    invoices.router,
+    payouts.router,
+    apps.router,
+    audit.router,
+)
+DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
+
+
+def build(desk: Desk, origins: Iterable[str] = ()) -> Front:
+    """Return the API, working with this desk, open to pages of these origins."""
+    return application("Gatehouse", DESCRIPTION, ROUTERS, desk, origins)

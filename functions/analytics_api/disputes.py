@@ -1,0 +1,56 @@
+"""Disputes: payments that the payer or the bank calls into question."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from analytics_api.recorded import Record, RecordFilters, found, listed
+from gatehouse.http_api.application import ONE
+from gatehouse.http_api.callers import Reader
+from gatehouse.http_api.fields import Money, RowId
+from gatehouse.http_api.pages import Page
+from gatehouse.http_api.resources import resource
+
+type DisputeStatus = Literal["warning", "needs_response", "under_review", "closed", "won", "lost"]
+
+
+class DisputeFilters(RecordFilters):
+    """What disputes can be looked for by."""
+
+    status: list[DisputeStatus] | None = Field(None, description="Any of these; give it several times for several.")
+    payment_id: RowId | None = None
+
+
+class Dispute(Record):
+    """One dispute about a payment."""
+
+    AMOUNTS: ClassVar[Any] = {**Record.AMOUNTS, "fee": ("fee_minor", "currency")}
+
+    gateway_id: str
+    payment_id: int | None = Field(description="Null as long as the gateway has not said which.")
+    status: DisputeStatus
+    amount: Money | None
+    fee: Money | None
+    reason: str | None
+    outcome: str | None
+    is_withdrawn: bool | None = Field(description="Whether the money is taken back for now.")
+    respond_by: datetime | None
+    opened_at: datetime | None
+    closed_at: datetime | None
+
+
+router = APIRouter(tags=["disputes"])
+
+
+@router.get("/disputes")
+async def list_disputes(request: Request, caller: Reader, filters: Annotated[DisputeFilters, Query()]) -> Page[Dispute]:
+    """List disputes, newest first."""
+    return listed(request, caller, filters, "disputes", Dispute)
+
+
+@router.get("/disputes/{dispute_id}", responses=ONE, response_model=Dispute)
+async def show_dispute(request: Request, caller: Reader, dispute_id: RowId) -> Response:
+    """Show one dispute."""
+    return resource(request, found(request, caller, "dispute", dispute_id, Dispute))

@@ -1,0 +1,107 @@
+"""Payments: money that came in or tried to, with all that is known of each."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from analytics_api.audit import Change
+from analytics_api.disputes import Dispute
+from analytics_api.recorded import Record, RecordFilters, listed
+from analytics_api.refunds import Refund
+from gatehouse.http_api.application import ONE
+from gatehouse.http_api.callers import Reader, desk_of
+from gatehouse.http_api.fields import Money, RowId, Word
+from gatehouse.http_api.pages import Page
+from gatehouse.http_api.resources import resource
+from gatehouse.models import browse
+
+type PaymentStatus = Literal[
+    "pending", "processing", "completed", "failed", "refunded", "partially_refunded", "cancelled"
+]
+
+
+class PaymentFilters(RecordFilters):
+    """What payments can be looked for by."""
+
+    status: list[PaymentStatus] | None = Field(None, description="Any of these; give it several times for several.")
+    reference: Word | None = None
+    customer_ref: Word | None = Field(None, description="The gateway's id of the customer.")
+    email: Word | None = Field(None, description="The payer's address; capital letters make no difference.")
+    app: Word | None = None
+    user_id: Word | None = None
+    subscription_ref: Word | None = None
+
+
+class Payment(Record):
+    """One payment."""
+
+    AMOUNTS: ClassVar[Any] = {
+        **Record.AMOUNTS,
+        "received": ("received_minor", "currency"),
+        "refunded": ("refunded_minor", "currency"),
+        "fee": ("fee_minor", "fee_currency"),
+    }
+
+    status: PaymentStatus
+    amount: Money | None = Field(description="What is to be paid; null where the gateway has not said.")
+    received: Money | None = Field(description="What came in.")
+    refunded: Money | None = Field(description="What went back of it.")
+    fee: Money | None = Field(description="What the gateway keeps; null means not known yet, never nothing.")
+    method: str | None
+    reference: str | None
+    customer_ref: str | None
+    email: str | None
+    app: str | None
+    user_id: str | None
+    plan: str | None
+    subscription_ref: str | None
+    invoice_ref: str | None
+    failure_code: str | None
+    failure_message: str | None
+    status_reason: str | None
+    completed_at: datetime | None
+    metadata: dict[str, Any] | None
+
+
+class EventOfPayment(BaseModel):
+    """An event of the gateway that said something of the payment."""
+
+    id: int
+    event_id: str
+    type: str
+    occurred_at: datetime | None = Field(description="By the gateway's clock, where it says.")
+    received_at: datetime
+
+
+class PaymentStory(Payment):
+    """A payment with what hangs on it, what was said of it, and how it changed."""
+
+    refunds: list[Refund]
+    disputes: list[Dispute]
+    events: list[EventOfPayment]
+    changes: list[Change]
+
+
+router = APIRouter(tags=["payments"])
+
+
+@router.get("/payments")
+async def list_payments(request: Request, caller: Reader, filters: Annotated[PaymentFilters, Query()]) -> Page[Payment]:
+    """List payments, newest first."""
+    return listed(request, caller, filters, "payments", Payment)
+
+
+@router.get("/payments/{payment_id}", responses=ONE, response_model=PaymentStory)
+async def show_payment(request: Request, caller: Reader, payment_id: RowId) -> Response:
+    """Show one payment with its refunds, disputes and story. Where two turned out to be one, the one that was kept."""
+    story = browse.find_payment(desk_of(request).database(), caller.merchant, payment_id)
+    shown = PaymentStory.of(
+        story.payment,
+        refunds=[Refund.of(row) for row in story.refunds],
+        disputes=[Dispute.of(row) for row in story.disputes],
+        events=story.events,
+        changes=story.changes,
+    )
+    return resource(request, shown)

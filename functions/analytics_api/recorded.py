@@ -1,0 +1,66 @@
+"""What all records of the gateways have in common, as the API shows them and as it lets them be listed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+
+from gatehouse.http_api.callers import Caller, desk_of
+from gatehouse.http_api.fields import Moment, money
+from gatehouse.http_api.pages import Filters, Page, after_moment, newest_first, page
+from gatehouse.models import browse
+
+type GatewayName = Literal["stripe", "paypal", "paystack", "sayswitch", "mx_merchant"]
+
+
+class RecordFilters(Filters):
+    """What every list of records can be asked."""
+
+    gateway: GatewayName | None = None
+    livemode: bool | None = Field(None, description="Real money, or test mode; both when it is not given.")
+    since: Moment | None = Field(None, description="First heard of at or after this time.")
+    until: Moment | None = Field(None, description="First heard of before this time.")
+
+
+class Record(BaseModel):
+    """One record of a gateway."""
+
+    # Which amounts there are: their columns, and those of their currencies.
+    AMOUNTS: ClassVar[Mapping[str, tuple[str, str]]] = {"amount": ("amount_minor", "currency")}
+
+    id: int
+    merchant: str
+    gateway: str
+    account: str
+    livemode: bool = Field(description="Real money; false is the gateway's test mode.")
+    created_at: datetime = Field(description="When we first heard of it.")
+    updated_at: datetime = Field(description="When we last heard of it.")
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], **more: Any) -> Self:
+        """Return a row as the API shows it."""
+        amounts = {name: money(row, *columns) for name, columns in cls.AMOUNTS.items()}
+        times = {"created_at": row["first_fact_at"], "updated_at": row["last_fact_at"]}
+        return cls.model_validate({**row, **times, **amounts, **more})
+
+
+def listed[Shown: Record](
+    request: Request, caller: Caller, filters: RecordFilters, table: str, shown: type[Shown]
+) -> Page[Shown]:
+    """Return a page of a table's records."""
+    rows = browse.list_rows(
+        desk_of(request).database(),
+        caller.merchant,
+        table,
+        **filters.wanted(),
+        after=after_moment(filters),
+        most=filters.limit + 1,
+    )
+    return page(rows, filters, shown.of, newest_first)
+
+
+def found[Shown: Record](request: Request, caller: Caller, kind: str, row_id: int, shown: type[Shown]) -> Shown:
+    """Return one record; one of another merchant is as if it were not there."""
+    return shown.of(browse.find_row(desk_of(request).database(), caller.merchant, kind, row_id))

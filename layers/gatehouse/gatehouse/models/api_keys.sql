@@ -1,0 +1,25 @@
+-- Keys to the API.
+
+-- name: use_key
+-- Say who a key is, and take one of its requests of this minute.
+select answer, key_id, key_merchant, key_role, key_rate, requests_left, full_in_seconds, wait_seconds
+from use_api_key(:id::text, :hash::bytea);
+
+-- name: add_key
+-- Keep a new key, of which only the hash is known from now on.
+insert into api_keys (id, merchant, role, name, hash, rate_per_minute, expires_at)
+values (:id::text, :merchant::text, :role::text, :name::text, :hash::bytea, :rate_per_minute::integer,
+        :expires_at::timestamptz)
+returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at;
+
+-- name: list_keys
+-- All keys, those that still work first.
+select id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at
+from api_keys
+order by revoked_at is not null or coalesce(expires_at <= now(), false), created_at, id;
+
+-- name: revoke_key
+-- End a key for ever; one that is revoked already keeps the time of the first.
+update api_keys set revoked_at = coalesce(revoked_at, now())
+where id = :id::text
+returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at;

@@ -1,0 +1,283 @@
+"""A person can be shown all that is known of them, and erased everywhere; and nobody sees another merchant's people."""
+
+import json
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gatehouse.accounts import GatewayAccount
+from gatehouse.database.connection import Database
+from gatehouse.errors import NotFound, QueryError
+from gatehouse.facts import (
+    CustomerFact,
+    DisputeFact,
+    DisputeStatus,
+    InvoiceFact,
+    InvoiceStatus,
+    Need,
+    ObjectName,
+    PayoutFact,
+    PayoutStatus,
+    SubscriptionFact,
+    SubscriptionStatus,
+)
+from gatehouse.http_api.callers import Caller
+from gatehouse.http_api.repetition import Answer, answer_once
+from gatehouse.intake.record import record
+from gatehouse.models import api_keys
+from gatehouse.models.customers import NewCustomer, find_customer_by_email, save_customer
+from gatehouse.models.orders import create_order, find_order, list_orders
+from gatehouse.models.payments import find_payment_by_object
+from gatehouse.models.privacy import customers_past_retention, erase_customer, export_customer
+from gatehouse.models.refunds import request_refund
+from gatehouse.sealing import Keyring
+from tests.intake.stories import ACCOUNT
+from tests.store.store import DEFAULT, FESTIVAL, JOHN, PASSES, TOTAL, paid, refunded, told
+from tests.support.gatehouse_database import GatehouseDatabase
+
+EMAIL = "John.Doe@example.com"
+PERSONAL = ("john.doe@example.com", "johnny", "555-0123", "jane@example.com", "janey")
+ATTENDED = (PASSES[0]._replace(attendee_name="Johnny D", attendee_email="JOHN.DOE@example.com"),)
+CUSTOMER = NewCustomer(EMAIL, "Johnny", "Doe", "+1-555-0123")
+FOREVER = datetime.now(UTC) + timedelta(days=1)
+
+
+def tell_everything(intake: Database, keyring: Keyring, account: GatewayAccount = ACCOUNT, mark: str = "") -> None:
+    """Tell one fact of each kind about John, and what hangs on it."""
+    where: dict[str, Any] = {"account": account}
+    payment = paid(f"{mark}pi", email=EMAIL, customer_ref=f"{mark}cus", reference=f"{mark}web", user_id=EMAIL)
+    payment = payment._replace(metadata={"order_id": f"{mark}web", "note": "for Johnny"}, plan="gold")
+    need = Need("fetch_fee", f"{mark}fee", {"gateway": account.gateway, "account": "default", "email": EMAIL})
+    customer = CustomerFact((ObjectName("customer", f"{mark}cus"),), email=EMAIL, name="Johnny Doe", phone="555-0123")
+    subscription = SubscriptionFact(
+        (ObjectName("subscription", f"{mark}sub"),),
+        status=SubscriptionStatus.ACTIVE,
+        email=EMAIL,
+        customer_ref=f"{mark}cus",
+        metadata={"who": "Johnny"},
+    )
+    invoice = InvoiceFact(
+        (ObjectName("invoice", f"{mark}in"),), status=InvoiceStatus.PAID, email=EMAIL, description="for Johnny"
+    )
+    payout = PayoutFact(
+        (ObjectName("payout", f"{mark}po"),),
+        status=PayoutStatus.SETTLED,
+        amount_minor=1,
+        currency="USD",
+        destination=EMAIL,
+    )
+    dispute = DisputeFact(
+        (ObjectName("dispute", f"{mark}dp"),),
+        payment=(ObjectName("payment_intent", f"{mark}pi"),),
+        status=DisputeStatus.NEEDS_RESPONSE,
+    )
+    refund = refunded(f"{mark}re", f"{mark}pi", 5)._replace(reason="Johnny is ill")
+    record(intake, told(f"{mark}evt_paid", payment, second=1, needs=(need,), **where), keyring)
+    for number, fact in enumerate((customer, subscription, invoice, payout, dispute, refund)):
+        record(intake, told(f"{mark}evt_{number}", fact, second=2 + number, **where), keyring)
+
+
+def everything(database: GatehouseDatabase) -> str:
+    """Return every row of every table as text, in lower case."""
+    tables = database.sql(
+        "select c.oid::regclass::text from pg_class c"
+        " where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace"
+    )
+    found = ""
+    for (table,) in tables:
+        found += "".join(f"{table}: {row[0]}\n" for row in database.sql(f"select t::text from {table} t"))
+    return found.lower()
+
+
+def lines_about_john(text: str) -> list[str]:
+    return [line for line in text.splitlines() if any(word in line for word in PERSONAL)]
+
+
+@pytest.mark.req("P14")
+def test_an_export_has_everything_and_an_erasure_leaves_nothing(
+    intake: Database, api: Database, ops: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    order = create_order(
+        api, DEFAULT, FESTIVAL._replace(reference="web", metadata={"note": "Johnny"}), CUSTOMER, ATTENDED
+    ).order
+    tell_everything(intake, keyring)
+    request_refund(api, DEFAULT, find_payment_by_object(api, DEFAULT, "pi").id, amount_minor=1, reason="Johnny again")
+    known = export_customer(ops, DEFAULT, EMAIL.upper())
+    assert {name: len(part) for name, part in known.items() if name not in ("customer", "told")} == {
+        "orders": 1,
+        "attended_items": 1,
+        "gateway_customers": 1,
+        "payments": 1,
+        "refunds": 2,
+        "disputes": 1,
+        "subscriptions": 1,
+        "invoices": 1,
+        "payouts": 1,
+    }
+    assert known["customer"]["first_name"] == "Johnny"
+    assert json.loads(json.dumps(known)) == known
+    assert "johnny" in everything(gatehouse_database)
+
+    would = erase_customer(ops, DEFAULT, EMAIL, dry_run=True)
+    assert find_customer_by_email(api, DEFAULT, EMAIL).first_name == "Johnny"
+    audit_rows = gatehouse_database.sql("select count(*) from payment_audit_log")[0][0]
+    money = "select id, status, amount_minor, received_minor, refunded_minor, order_id from payments order by id"
+    before = gatehouse_database.sql(money)
+    assert erase_customer(ops, DEFAULT, EMAIL, actor="privacy officer") == would
+    assert would["webhook_payloads"] == 7
+    assert would["customers"] == would["orders"] == would["order_items"] == would["jobs"] == 1
+    left = everything(gatehouse_database)
+    assert lines_about_john(left) == []
+    assert gatehouse_database.sql(money) == before
+    assert gatehouse_database.sql("select count(*) from payment_audit_log")[0][0] > audit_rows
+    assert find_order(api, DEFAULT, order.id).status == "partially_refunded"
+    assert gatehouse_database.sql("select count(*) from webhook_payloads")[0][0] == 0
+    assert erase_customer(ops, DEFAULT, EMAIL)["customers"] == 0
+    with pytest.raises(NotFound):
+        export_customer(ops, DEFAULT, EMAIL)
+
+
+@pytest.mark.req("P14")
+def test_what_is_told_again_brings_nothing_back(
+    intake: Database, ops: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    tell_everything(intake, keyring)
+    erase_customer(ops, DEFAULT, EMAIL)
+    tell_everything(intake, keyring, mark="again-")
+    late = CustomerFact((ObjectName("customer", "cus"),), name="Johnny Doe", metadata={"who": "Johnny"})
+    record(intake, told("evt_without_address", late, second=99), keyring)
+    gatehouse_database.sql("delete from jobs")  # the job of an event that came later holds what its gateway needs
+    left = everything(gatehouse_database)
+    assert lines_about_john(left) == []
+
+
+@pytest.mark.req("P14")
+def test_somebody_who_comes_back_is_a_customer_again_for_what_happens_then(
+    intake: Database, api: Database, ops: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    record(intake, told("evt_1", paid("pi_1", email=EMAIL)), keyring)
+    erase_customer(ops, DEFAULT, EMAIL)
+    create_order(api, DEFAULT, FESTIVAL._replace(reference="new"), CUSTOMER, ATTENDED)
+    old = told("evt_2", paid("pi_2", email=EMAIL))
+    new = told("evt_3", paid("pi_3", email=EMAIL, reference="new"))
+    record(intake, old, keyring)
+    record(intake, new._replace(event=new.event._replace(occurred_at=FOREVER)), keyring)
+    emails = [find_payment_by_object(api, DEFAULT, name).email for name in ("pi_1", "pi_2", "pi_3")]
+    assert emails == [None, None, EMAIL]
+    assert gatehouse_database.sql(
+        "select event_id from webhook_payloads p join webhook_events e on e.id = p.webhook_event_id"
+    ) == [["evt_3"]]
+
+
+@pytest.mark.req("P14")
+def test_an_erasure_waits_for_an_event_that_is_being_recorded(
+    intake: Database, ops: Database, api: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    record(intake, told("evt_1", paid("pi", email=EMAIL)), keyring)
+    other = gatehouse_database.connect("intake")
+    with other.transaction(merchant=DEFAULT) as recording:
+        recording.query(
+            "insert into facts (kind, subject_id, merchant, gateway, account, said_by, webhook_event_id, occurred_at,"
+            " received_at, rank, words) select kind, subject_id, merchant, gateway, account, 'late', webhook_event_id,"
+            " now(), now(), rank, words from facts"
+        )
+        erasing = threading.Thread(target=erase_customer, args=(ops, DEFAULT, EMAIL))
+        erasing.start()
+        time.sleep(0.3)
+        assert erasing.is_alive()
+    erasing.join()
+    other.close()
+    assert EMAIL.lower() not in everything(gatehouse_database)
+    assert find_payment_by_object(api, DEFAULT, "pi").received_minor == TOTAL
+
+
+@pytest.mark.req("P14")
+def test_only_ops_erase(api: Database, worker: Database) -> None:
+    for database in (api, worker):
+        with pytest.raises(QueryError, match="permission denied"):
+            erase_customer(database, DEFAULT, EMAIL)
+
+
+@pytest.mark.req("P14")
+def test_the_retained_are_listed_when_their_day_has_passed(api: Database, ops: Database) -> None:
+    kept = save_customer(api, DEFAULT, JOHN._replace(retain_until=date(2026, 5, 15)))
+    save_customer(api, DEFAULT, NewCustomer("jane@example.com"))
+    assert customers_past_retention(ops, date(2026, 5, 15)) == []
+    assert [each.customer_id for each in customers_past_retention(ops, date(2026, 5, 16))] == [kept.id]
+    erase_customer(ops, DEFAULT, EMAIL)
+    assert customers_past_retention(ops, date(2026, 5, 16)) == []
+
+
+@pytest.mark.req("P14", "M7")
+def test_no_merchant_reaches_a_row_of_another_in_any_table(
+    intake: Database, api: Database, ops: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    gatehouse_database.sql(
+        "insert into merchants (id, name) values ('other', 'Other');"
+        "insert into gateway_accounts (gateway, account, merchant, mode, credentials, key_id)"
+        " select 'stripe', m, m, 'both', '', 'k1' from unnest(array['default', 'other']) as m;"
+        "insert into item_types values ('other', 'full_festival');"
+        "insert into apps (merchant, name, is_default) values ('other', 'nexai', true)"
+    )
+    for merchant in (DEFAULT, "other"):
+        create_order(api, merchant, FESTIVAL._replace(reference=f"{merchant}web"), CUSTOMER, ATTENDED)
+        account = GatewayAccount("stripe", merchant, merchant, "both", ())
+        tell_everything(intake, keyring, account, mark=merchant)
+        request_refund(api, merchant, find_payment_by_object(api, merchant, f"{merchant}pi").id, amount_minor=1)
+        save_customer(api, merchant, NewCustomer("erased@example.com"))
+        key = api_keys.new_key()
+        api_keys.add_key(ops, key, merchant=merchant, role="viewer", name="a test")
+        caller = Caller(key[3:11], merchant, "viewer")
+        answer_once(api, caller, "once", b"asked", lambda _: Answer(201, {"id": 1}))
+        erase_customer(ops, merchant, "erased@example.com")
+    tables = gatehouse_database.sql(
+        "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
+        " where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and not a.attisdropped"
+        " and (a.attname = 'merchant' or (c.relname = 'merchants' and a.attname = 'id')) order by 1"
+    )
+    empty = set()
+    for table, column in tables:
+        counted = gatehouse_database.sql(f"select count(*) from {table} where {column} = 'other'")[0][0]
+        if not counted:
+            empty.add(table)
+        for merchant, theirs in ((DEFAULT, "other"), ("", "other"), ("", DEFAULT)):
+            assert reached(api, merchant, f"select count(*) as n from {table} where {column} = '{theirs}'") == 0, table
+            assert (
+                reached(
+                    api,
+                    merchant,
+                    f"with gone as (delete from {table} where {column} = '{theirs}' returning 1)"
+                    " select count(*) as n from gone",
+                )
+                == 0
+            ), table
+            assert (
+                reached(
+                    api,
+                    merchant,
+                    f"with moved as (update {table} set {column} = '{DEFAULT}' where {column} ="
+                    f" '{theirs}' returning 1) select count(*) as n from moved",
+                )
+                == 0
+            ), table
+        assert gatehouse_database.sql(f"select count(*) from {table} where {column} = 'other'")[0][0] == counted
+    assert len(tables) > 20
+    assert {table for table in empty if not table.startswith("webhook_payloads_")} <= {"elevenone_subscriptions"}
+    assert list_orders(api, "nobody").rows == []
+
+
+def reached(database: Database, merchant: str, statement: str) -> int:
+    """Return how many rows a role got at; none where it may not even try."""
+    try:
+        with database.transaction() as transaction:
+            transaction.query("select set_config('gatehouse.merchant', :merchant, true)", merchant=merchant)
+            found = transaction.query_one(statement)["n"]
+            transaction.undo()
+            return int(found)
+    except QueryError as refused:
+        if refused.sqlstate not in ("42501", "55000", "0A000"):  # not granted; a view that cannot be written
+            raise
+        return 0
