@@ -20,7 +20,7 @@ from gatehouse.intake.refold import (
     refold_many,
     refold_payment,
 )
-from gatehouse.models.payments import MOST_DIGITS, find_payment
+from gatehouse.models.payment_names import MOST_DIGITS, payment_named
 from gatehouse.models.story import MASK, PERSONAL, Held, Row, Story, masked, story_of
 from gatehouse.money import EXPONENTS, written
 
@@ -63,7 +63,7 @@ def refold(
     place, begins = _place(after), moment(since)
     database = ops_database()
     if payment:
-        differences = refold_payment(database, find_payment(database, payment)["id"], dry_run=dry_run)
+        differences = refold_payment(database, payment_named(database, payment)["id"], dry_run=dry_run)
         rows, found = None, _told(differences)
     else:
         rows, found = 0, 0
@@ -94,7 +94,7 @@ def explain(
 ) -> None:
     """Tell the whole story of a payment: every event, what it said and changed, and why each column is what it is."""
     database = ops_database()
-    story = story_of(database, find_payment(database, payment)["id"])
+    story = story_of(database, payment_named(database, payment)["id"])
     if not personal:
         story = masked(story)
     if as_json:
