@@ -1481,7 +1481,6 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.lock_name(p_gateway text, p_account text, p_kind text, p_id text)
 CREATE OR REPLACE FUNCTION public.link_gateway_customer()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1518,13 +1517,21 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.lock_order_names(p_merchant text, p_names text[])
+CREATE OR REPLACE FUNCTION public.lock_name(p_gateway text, p_account text, p_kind text, p_id text)
  RETURNS void
  LANGUAGE plpgsql
 AS $function$
 begin
     perform pg_advisory_xact_lock(('x' || encode(substring(sha256(convert_to(
         concat_ws('/', p_gateway, p_account, p_kind, p_id), 'UTF8')) for 8), 'hex'))::bit(64)::bigint);
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.lock_order_names(p_merchant text, p_names text[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
     perform pg_advisory_xact_lock(key)
     from (
         select distinct hashtextextended(p_merchant || '/order/' || name, 0) as key
@@ -3157,10 +3164,9 @@ ALTER TABLE payments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
-CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
 CREATE TRIGGER follow_payment_of_order_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.order_id IS NOT NULL)) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_of_order_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((old.order_id IS NOT NULL) OR (new.order_id IS NOT NULL)) AND ((((((((old.order_id IS DISTINCT FROM new.order_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.received_minor IS DISTINCT FROM new.received_minor)) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.completed_at IS DISTINCT FROM new.completed_at)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR (old.merged_into IS DISTINCT FROM new.merged_into)))) EXECUTE FUNCTION follow_payment_of_order();
-CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
