@@ -57,7 +57,6 @@ PURE_LIBRARIES = {
     ),
 }
 # What else must be pure, wherever it is used.
-PURE_MODULES = {"gatehouse.scrub"}
 # Each outside library has its owners; boto3 has none, because it costs 180 ms of a cold start.
 OWNERS = {
     "pg8000": {"gatehouse.database.login"},
@@ -77,6 +76,7 @@ PURE_MODULES = {
     *("gatehouse.forwarding.app_headers", "gatehouse.forwarding.circuit", "gatehouse.forwarding.excerpt"),
     *("gatehouse.forwarding.loops", "gatehouse.forwarding.outcome", "gatehouse.forwarding.rate"),
     "gatehouse.forwarding.sign",
+    "gatehouse.scrub",
 }
 API_FUNCTIONS = {"analytics_api"}
 SQS_SENDERS = {"gatehouse.jobs.bell", "gatehouse.aws"}
