@@ -17,12 +17,13 @@ from pg8000.exceptions import DatabaseError  # type: ignore[import-untyped]  # p
 from gatehouse.accounts import GatewayAccount, fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.enrichment.fees import fetch_fee
+from gatehouse.enrichment.refetch import refetch
 from gatehouse.errors import SealBroken
 from gatehouse.gateways import stripe
 from gatehouse.gateways.stripe.client import StripeClient
 from gatehouse.intake.record import Delivery, record
 from gatehouse.jobs.bell import Bell
-from gatehouse.jobs.claim import work_on
+from gatehouse.jobs.claim import Worker, work_on
 from tests.faults.ground import API_KEY, Ground
 from tests.faults.stream import MERCHANTS, SIGNING_SECRETS, StripeEvent
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -246,4 +247,8 @@ def _delivery(event: StripeEvent) -> Delivery:
 def _do_jobs(worker: Database, database: GatehouseDatabase, client: StripeClient) -> None:
     silent = Bell(unreachable_sqs(), {}, {})
     for (job_id,) in database.sql("select id from jobs where status = 'waiting' order by id"):
-        work_on(job_id, {"fetch_fee": lambda job: fetch_fee(job, client)}, worker, silent)
+        workers: dict[str, Worker] = {
+            "fetch_fee": lambda job: fetch_fee(job, client),
+            "refetch": lambda job: refetch(job, lambda _gateway, _account: client),
+        }
+        work_on(job_id, workers, worker, silent)

@@ -56,7 +56,6 @@ PURE_LIBRARIES = {
         "zoneinfo",
     ),
 }
-# What else must be pure, wherever it is used.
 # Each outside library has its owners; boto3 has none, because it costs 180 ms of a cold start.
 OWNERS = {
     "pg8000": {"gatehouse.database.login"},
