@@ -1,7 +1,7 @@
 """Asks a gateway about an object where an event left something open; its answer is a fact, timed by the answer."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import GatewayObjectMissing
@@ -13,8 +13,9 @@ from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
 class Client(Protocol):
     """The part of a gateway's client that is asked about single objects."""
 
-    def fetch(self, kind: str, object_id: str, **hints: Any) -> Fetched:
-        """Return what the gateway says of the object; the hints are what the event knew of it."""
+    @property
+    def fetch(self) -> Callable[..., Fetched]:
+        """Ask about an object by kind and id; what else the job's arguments hold are hints of what the event knew."""
         ...
 
 
