@@ -15,6 +15,7 @@ from gatehouse.facts import (
     CustomerFact,
     DisputeFact,
     DisputeStatus,
+    Fact,
     InvoiceFact,
     InvoiceStatus,
     Need,
@@ -73,7 +74,8 @@ def tell_everything(intake: Database, keyring: Keyring, account: GatewayAccount 
     )
     refund = refunded(f"{mark}re", f"{mark}pi", 5)._replace(reason="Johnny is ill")
     record(intake, told(f"{mark}evt_paid", payment, second=1, needs=(need,), **where), keyring)
-    for number, fact in enumerate((customer, subscription, invoice, payout, dispute, refund)):
+    others: tuple[Fact, ...] = (customer, subscription, invoice, payout, dispute, refund)
+    for number, fact in enumerate(others):
         record(intake, told(f"{mark}evt_{number}", fact, second=2 + number, **where), keyring)
 
 
