@@ -9,15 +9,19 @@ from typing import Annotated
 
 import typer
 
-from cli import events, gateways, keys, merchants, migrate, output
+from cli import customers, db, events, gateways, keys, merchants, migrate, orders, output, refunds
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
+    "customers": customers.app,
+    "db": db.app,
     "events": events.app,
     "gateways": gateways.app,
     "keys": keys.app,
     "merchants": merchants.app,
     "migrate": migrate.app,
+    "orders": orders.app,
+    "refunds": refunds.app,
 }
 
 app = typer.Typer(
