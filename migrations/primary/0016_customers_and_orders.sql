@@ -48,7 +48,7 @@ create table customers (
 create unique index customers_email on customers (merchant, email_key) where email_key is not null;
 create index customers_newest on customers (merchant, created_at desc, id desc);
 create index customers_retained on customers (retain_until) where retain_until is not null and erased_at is null;
-create index customers_search on customers using gin (search) with (fastupdate = off);
+create index customers_search on customers using gin (search);
 
 -- What a merchant sells. A type is data: another event has others.
 create table item_types (
@@ -122,7 +122,7 @@ create index orders_newest on orders (merchant, created_at desc, id desc);
 create index orders_status on orders (merchant, status, created_at desc, id desc);
 create index orders_payment_state on orders (merchant, payment_state, created_at desc, id desc);
 create index orders_event on orders (merchant, event_id, created_at desc, id desc) where event_id is not null;
-create index orders_search on orders using gin (search) with (fastupdate = off);
+create index orders_search on orders using gin (search);
 
 create table order_items (
     id bigint generated always as identity primary key,
