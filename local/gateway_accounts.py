@@ -10,6 +10,7 @@ from local.gateway_apis import GatewayApi
 from local.kept_secrets import KeptPorts, KeptSecrets
 from local.paypal_api import PaypalApi
 from local.paypal_certificate import paypal_certificate
+from local.paystack_api import PaystackApi
 from local.stripe_api import StripeApi
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
@@ -41,7 +42,13 @@ class GatewayAccount:
 
 def gateway_accounts(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> list[GatewayAccount]:
     """Return the accounts of all gateways; each stand-in has its port and is not started yet."""
-    return [_stripe(kept, ports), _paypal(kept, ports, folder), _paystack(kept), _sayswitch(kept), _mx_merchant(kept)]
+    return [
+        _stripe(kept, ports),
+        _paypal(kept, ports, folder),
+        _paystack(kept, ports),
+        _sayswitch(kept),
+        _mx_merchant(kept),
+    ]
 
 
 def _stripe(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
@@ -79,13 +86,16 @@ def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount
     )
 
 
-def _paystack(kept: KeptSecrets) -> GatewayAccount:
+def _paystack(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     secret_key = kept.token("paystack_secret_key", "sk_test_")
+    api = GatewayApi(PaystackApi(), ports.port("paystack"))
     return GatewayAccount(
         name="paystack",
-        secret={"signing_secrets": [secret_key], "mode": "both"},
+        secret={"signing_secrets": [secret_key], "mode": "both"},  # the same key opens its API
         shown={"secret_key": secret_key},
         sample=EVENTS / "paystack" / "charge.success.json",
+        api=api,
+        settings={"PAYSTACK_API_URL": api.url},
     )
 
 

@@ -24,6 +24,7 @@ BROKEN: list[tuple[ImportRule, str, str, str]] = [
         "from gatehouse.settings import settings",
         "may do I/O",
     ),
+    (imports.verify_and_translate_are_pure, "gatehouse.gateways.paystack.refunds", "import httpx", "may do I/O"),
     (imports.verify_and_translate_are_pure, "gatehouse.money", "from pathlib import Path", "may do I/O"),
     (imports.verify_and_translate_are_pure, "gatehouse.gateways.stripe.invoices", "import httpx", "may do I/O"),
     (imports.each_library_has_one_owner, "gatehouse.models.events", "import pg8000.native", "imports pg8000.native"),

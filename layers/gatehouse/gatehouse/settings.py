@@ -7,6 +7,7 @@ functions of their own, so that they are in no Settings and in no repr.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -68,6 +69,10 @@ class Settings:
     database_statement_milliseconds: int = number("Time for one flush.", 5000, least=50, most=900_000)
     database_away_seconds: int = number("How long a database that did not answer is left alone.", 5, least=0, most=300)
 
+    payload_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")
@@ -79,6 +84,9 @@ class Settings:
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
+    paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
+
+    api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 
     paypal_certificate_host: str = text(
         "Host and port of a stand-in for the sandbox's certificates, over plain HTTP; accepted only in the local stage."
@@ -99,6 +107,11 @@ class Settings:
         "Where a function restored from a snapshot fetches its credentials; Lambda sets it."
     )
     log_level: str = one_of("The least that is logged.", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+
+    @property
+    def api_origins(self) -> tuple[str, ...]:
+        """Return the origins of API_ALLOWED_ORIGINS, one by one."""
+        return tuple(each for each in (part.strip() for part in self.api_allowed_origins.split(",")) if each)
 
 
 class AwsCredentials(NamedTuple):
@@ -147,6 +160,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     if found.stage != "local" and found.database_tls == "off":
         wrong.append("DATABASE_TLS is 'off', which is accepted only where STAGE is local")
     wrong += _wrong_stand_in(found)
+    wrong += [
+        f"API_ALLOWED_ORIGINS names {each!r}, which is no origin such as https://shop.example.com"
+        for each in found.api_origins
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", each)
+    ]
     if wrong:
         raise SettingError("; ".join(wrong))
     return found

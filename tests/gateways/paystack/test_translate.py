@@ -7,33 +7,20 @@ from hashlib import sha256
 import pytest
 
 from gatehouse.errors import FactRefused, RequestRefused
-from gatehouse.facts import Event, ObjectName, PaymentFact, PaymentStatus
-from gatehouse.gateways.paystack import HANDLED, read_event, translate
-from gatehouse.gateways.paystack.translate import iso_minor
-from tests.support.gateway_samples import as_json, expected, ignored_samples, samples
+from gatehouse.facts import CustomerFact, Event, ObjectName, PaymentFact, PaymentStatus
+from gatehouse.gateways.paystack import HANDLED, read_event
+from gatehouse.gateways.paystack.amounts import iso_minor
+from tests.support.gateway_samples import as_json, expected
+from tests.support.paystack_events import IGNORED, SAMPLES, event_of, kinds, the, told
 
-SAMPLES = samples("paystack")
-IGNORED = ignored_samples("paystack")
 EXPECTED = expected("paystack")
 
 pytestmark = pytest.mark.req("G3", "G6")
 
 
-def event_of(body: bytes) -> Event:
-    return translate(read_event(body), "default")
-
-
-def told(sample: str, **changes: object) -> Event:
-    """Translate a sample whose data has been changed; a field set to ... is dropped."""
-    payload = json.loads((SAMPLES | IGNORED)[sample].read_bytes())
-    data = payload["data"] | changes
-    payload["data"] = {key: value for key, value in data.items() if value is not ...}
-    return event_of(json.dumps(payload).encode())
-
-
 def fact(event: Event) -> PaymentFact:
-    (only,) = event.facts
-    return only
+    """Return what an event says of its payment."""
+    return the(PaymentFact, event)
 
 
 class TestSamples:
@@ -79,7 +66,7 @@ class TestReadEvent:
 
     def test_data_may_be_a_list(self) -> None:
         event = event_of(IGNORED["subscription.expiring_cards"].read_bytes())
-        assert event.ignored_because == "not a payment event: subscription.expiring_cards"
+        assert event.ignored_because == "event type not handled: subscription.expiring_cards"
 
 
 @pytest.mark.req("G8")
@@ -105,7 +92,7 @@ class TestIdentity:
         assert told("charge.success", **changes).event_id.startswith("sha256/")
 
     def test_of_any_other_is_its_body(self) -> None:
-        body = IGNORED["refund.pending"].read_bytes()
+        body = SAMPLES["refund.pending"].read_bytes()
         assert event_of(body).event_id == f"sha256/{sha256(body).hexdigest()}"
         assert event_of(body + b"\n").event_id != event_of(body).event_id
 
@@ -155,9 +142,21 @@ class TestStatus:
         assert fact(told("charge.success", status=said)).status is status
 
     @pytest.mark.parametrize("unsaid", [..., None, "", 7, []])
-    @pytest.mark.parametrize("sample", ["charge.success", "preauthorization.release.success"])
-    def test_of_one_that_says_none_is_what_the_name_says(self, sample: str, unsaid: object) -> None:
-        assert fact(told(sample, status=unsaid)).status is HANDLED[sample]
+    @pytest.mark.parametrize(
+        ("sample", "status"),
+        [
+            ("charge.success", PaymentStatus.COMPLETED),
+            ("preauthorization.reserve.success", PaymentStatus.PROCESSING),
+            ("preauthorization.capture.success", PaymentStatus.COMPLETED),
+            ("preauthorization.capture.failed", PaymentStatus.FAILED),
+            ("preauthorization.release.success", PaymentStatus.CANCELLED),
+            ("preauthorization.release.failed", PaymentStatus.PROCESSING),
+        ],
+    )
+    def test_of_one_that_says_none_is_what_the_name_says(
+        self, sample: str, status: PaymentStatus, unsaid: object
+    ) -> None:
+        assert fact(told(sample, status=unsaid)).status is status
 
     def test_a_failure_says_why(self) -> None:
         failed = fact(told("charge.success", status="failed", gateway_response="Declined"))
@@ -259,7 +258,7 @@ class TestTimes:
         assert (event.occurred_at, fact(event).completed_at) == (None, None)
         assert told("refund.processed").occurred_at is None
 
-    @pytest.mark.parametrize("sample", ["subscription.not_renew", "subscription.disable", "invoice.payment_failed"])
+    @pytest.mark.parametrize("sample", ["subscription.not_renew", "subscription.disable"])
     def test_when_an_object_was_made_is_not_when_it_changed(self, sample: str) -> None:
         assert told(sample).occurred_at is None
 
@@ -270,6 +269,8 @@ class TestTimes:
             ("paymentrequest.pending", datetime(2019, 6, 21, 15, 25, 42, tzinfo=UTC)),
             ("charge.dispute.create", datetime(2020, 11, 24, 18, 0, 2, tzinfo=UTC)),
             ("transfer.success", datetime(2025, 8, 4, 10, 32, 40, tzinfo=UTC)),
+            ("invoice.payment_failed", datetime(2019, 3, 25, 14, 0, 3, tzinfo=UTC)),  # no earlier than its invoice
+            ("invoice.update", datetime(2016, 4, 19, 6, 0, 9, tzinfo=UTC)),
         ],
     )
     def test_of_others(self, sample: str, expected: datetime) -> None:
@@ -291,9 +292,122 @@ class TestMerchantsOwn:
     def test_a_customer_that_is_not_said(self, absent: object) -> None:
         assert fact(told("charge.success", customer=absent)).customer_ref is None
 
-    def test_reusable_authorisations_are_not_kept(self) -> None:
+    @pytest.mark.req("R1")
+    def test_app_and_user_are_the_payments_or_else_the_customers(self) -> None:
+        customer = {
+            "customer_code": "CUS_1",
+            "metadata": {"app": "elevenone", "user_id": 77, "plan": "of the customer"},
+        }
+        said = fact(told("charge.success", customer=customer, metadata={"app": "NexAI", "plan": "pro"}))
+        assert (said.app, said.user_id, said.plan) == ("nexai", "77", "pro")
+        said = fact(told("charge.success", customer=customer))
+        assert (said.app, said.user_id, said.plan) == ("elevenone", "77", None)
+
+    @pytest.mark.parametrize(
+        ("changes", "plan"),
+        [
+            ({"plan": {"plan_code": "PLN_1"}}, "PLN_1"),
+            ({"plan": "PLN_1"}, "PLN_1"),
+            ({"plan": None, "plan_object": {"plan_code": "PLN_1"}}, "PLN_1"),
+            ({"plan": {"plan_code": "PLN_1"}, "metadata": {"plan": "pro"}}, "pro"),
+            ({"plan": {}}, None),
+            ({"plan": None}, None),
+            ({"plan": 7}, None),
+            ({"plan": []}, None),
+            ({"plan": {"plan_code": 7}, "plan_object": "PLN_1"}, None),
+        ],
+    )
+    def test_the_plan_that_a_payment_is_for(self, changes: dict[str, object], plan: str | None) -> None:
+        assert fact(told("charge.success", **changes)).plan == plan
+
+    @pytest.mark.req("G12")
+    def test_neither_reusable_authorisations_nor_account_numbers_are_kept(self) -> None:
         for path in SAMPLES.values():
-            assert "AUTH_" not in json.dumps(as_json(event_of(path.read_bytes())))
+            kept = json.dumps(as_json(event_of(path.read_bytes())))
+            assert not [secret for secret in SECRETS if secret in kept], path.stem
+
+
+# What the samples have of it: authorisations, signatures of cards, tokens of subscriptions, account numbers.
+SECRETS = (
+    *("AUTH_", "SIG_"),
+    *("3a1h7bcu8zxhm8k", "ctt824k16n34u69", "086x99rmqc4qhcw"),
+    *("0123456789", "9876543210", "1234567890"),
+)
+
+
+class TestCustomers:
+    def test_are_told_with_what_they_pay(self) -> None:
+        event = told("charge.success")
+        assert kinds(event) == ["payment", "customer"]
+        assert the(CustomerFact, event) == CustomerFact(
+            objects=(ObjectName("customer", "CUS_qo38as2hpsgk2r0"),),
+            email="customer@example.com",
+            name="BoJack Horseman",
+        )
+        assert fact(event).customer_ref == the(CustomerFact, event).objects[0].id
+        assert fact(event).email == "customer@example.com"
+
+    @pytest.mark.parametrize(
+        ("said", "name"),
+        [
+            ({"first_name": "Ann"}, "Ann"),
+            ({"last_name": "Abell"}, "Abell"),
+            ({"first_name": " Ann ", "last_name": " "}, "Ann"),
+            ({"first_name": "", "last_name": None}, None),
+            ({"first_name": 7, "last_name": ["Abell"]}, None),
+        ],
+    )
+    def test_name(self, said: dict[str, object], name: str | None) -> None:
+        event = told("charge.success", customer={"customer_code": "CUS_1", "email": "a@example.com", **said})
+        assert the(CustomerFact, event).name == name
+
+    def test_phone_may_stand_in_its_international_form_only(self) -> None:
+        customer = {"customer_code": "CUS_1", "phone": None, "international_format_phone": "+2348100000000"}
+        assert the(CustomerFact, told("charge.success", customer=customer)).phone == "+2348100000000"
+
+    @pytest.mark.parametrize(
+        "nobody",
+        [
+            {},
+            None,
+            "CUS_1",
+            {"email": "a@example.com"},
+            {"customer_code": "CUS_1"},
+            {"customer_code": "CUS_1", "metadata": 0},
+        ],
+    )
+    def test_of_whom_nothing_is_said(self, nobody: object) -> None:
+        assert kinds(told("charge.success", customer=nobody)) == ["payment"]
+
+    @pytest.mark.parametrize("sample", ["dedicatedaccount.assign.success", "dedicatedaccount.assign.failed"])
+    def test_may_come_before_their_first_payment(self, sample: str) -> None:
+        event = told(sample)
+        assert kinds(event) == ["customer"]
+        assert event.reference == the(CustomerFact, event).objects[0].id
+        nobody = told(sample, customer=None)
+        assert (nobody.facts, nobody.refused_because) == ((), None)
+        assert nobody.ignored_because == f"it names nothing that is kept: {sample}"
+
+
+@pytest.mark.req("G17")
+class TestFeeThatIsOpen:
+    def test_is_asked_for_once_for_all_events_of_a_payment(self) -> None:
+        (need,) = told("charge.success").needs
+        assert (need.topic, need.key) == ("fetch_fee", "paystack/default/transaction/302961")
+        assert need.arguments == {"gateway": "paystack", "account": "default", "kind": "transaction", "id": "302961"}
+        assert told("charge.success", log=None).needs == (need,)
+
+    def test_by_the_reference_where_there_is_no_id(self) -> None:
+        (need,) = told("charge.success", id=None).needs
+        assert (need.arguments["kind"], need.arguments["id"]) == ("reference", "qTPrJoy9Bx")
+
+    @pytest.mark.parametrize("changes", [{"fees": 0}, {"fees": "750"}, {"status": "failed"}, {"amount": None}])
+    def test_is_not_asked_for_without_need(self, changes: dict[str, object]) -> None:
+        assert told("charge.success", **changes).needs == ()
+
+    def test_of_a_capture_that_names_no_transaction_nobody_can_tell(self) -> None:
+        captured = told("preauthorization.capture.success", transaction_id=None, transaction=None, reference=None)
+        assert (fact(captured).status, captured.needs) == (PaymentStatus.COMPLETED, ())
 
 
 @pytest.mark.req("G15")
@@ -320,9 +434,7 @@ class TestIgnored:
     @pytest.mark.parametrize(
         ("event_type", "reason"),
         [
-            ("charge.dispute.remind", "not a payment event: charge.dispute.remind"),
-            ("refund.needs-attention", "not a payment event: refund.needs-attention"),
-            ("transfer.reversed", "not a payment event: transfer.reversed"),
+            ("refund.wholly_new", "event type not handled: refund.wholly_new"),
             ("charge.failed", "event type not handled: charge.failed"),  # in no document of Paystack's
             ("terminal.activated", "event type not handled: terminal.activated"),
             ("preauthorization.wholly_new", "event type not handled: preauthorization.wholly_new"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 4.5  # three times that is less than a worker leaves for its last message
 MOST_ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 0.25
 MOST_WAIT_SECONDS = 2.0  # whoever is asked to wait longer gives its job back instead
@@ -36,7 +36,8 @@ class Answer(NamedTuple):
 class ApiClient:
     """One account's access to one gateway's API.
 
-    `words` tells a refusal in the gateway's codes: its sentences may quote keys or people.
+    `words` tells a refusal in the gateway's codes: its sentences may quote keys or people. `is_missing` knows a refusal
+    that means a missing object, where a gateway answers such a question with another status than 404.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ApiClient:
         http: "httpx.Client",
         *,
         words: Callable[["httpx.Response", Mapping[str, Any]], str],
+        is_missing: Callable[["httpx.Response", Mapping[str, Any]], bool] | None = None,
         per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -52,6 +54,7 @@ class ApiClient:
         self._gateway = gateway
         self._http = http
         self._words = words
+        self._is_missing = is_missing or (lambda _response, _said: False)
         self._rate = Rate(per_second, clock)
         self._sleep = sleep
 
@@ -119,7 +122,7 @@ class ApiClient:
     def _refusal(self, question: str, response: "httpx.Response", said: Mapping[str, Any]) -> GatewayError:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
-        if status == 404:
+        if status == 404 or self._is_missing(response, said):
             return GatewayObjectMissing(message, retry_helps=False, answered_status=status)
         if status in (401, 403):
             return GatewayKeyRefused(message, retry_helps=False, answered_status=status)
