@@ -29,7 +29,7 @@ def iso_minor(amount: object, currency: object) -> int:
 
 
 def paystacks_amount(amount_minor: int, currency: str) -> int:
-    """Return minor units of ISO 4217 as Paystack counts them; raise ValueError for a currency that it may count otherwise."""
+    """Return minor units of ISO 4217 as Paystack counts them; raise ValueError where it does not say how."""
     if EXPONENTS[currency] > PAYSTACK_EXPONENT:
         raise ValueError(f"Paystack does not say how it counts {currency}")
     return amount_minor * int(10 ** (PAYSTACK_EXPONENT - EXPONENTS[currency]))

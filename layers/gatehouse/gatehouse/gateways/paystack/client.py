@@ -19,7 +19,14 @@ from gatehouse.gateways.paystack.customers import facts_of_customer
 from gatehouse.gateways.paystack.disputes import dispute_facts
 from gatehouse.gateways.paystack.payments import payment_names, transaction_facts
 from gatehouse.gateways.paystack.payouts import transfer_facts
-from gatehouse.gateways.paystack.refunds import OUR_NOTE, Hint, ListedRefunds, listed_refunds, made_refund_fact, refund_fact
+from gatehouse.gateways.paystack.refunds import (
+    OUR_NOTE,
+    Hint,
+    ListedRefunds,
+    listed_refunds,
+    made_refund_fact,
+    refund_fact,
+)
 
 if TYPE_CHECKING:
     import httpx
