@@ -10,17 +10,35 @@ from typing import Annotated
 
 import typer
 
-from cli import apps, events, gateways, keys, merchants, migrate, output, payments, retention
+from cli import (
+    apps,
+    customers,
+    db,
+    events,
+    gateways,
+    keys,
+    merchants,
+    migrate,
+    orders,
+    output,
+    payments,
+    refunds,
+    retention,
+)
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
     "apps": apps.app,
+    "customers": customers.app,
+    "db": db.app,
     "events": events.app,
     "gateways": gateways.app,
     "keys": keys.app,
     "merchants": merchants.app,
     "migrate": migrate.app,
+    "orders": orders.app,
     "payments": payments.app,
+    "refunds": refunds.app,
 }
 
 app = typer.Typer(

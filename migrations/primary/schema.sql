@@ -2707,7 +2707,7 @@ CREATE TABLE customers (
 CREATE UNIQUE INDEX customers_email ON public.customers USING btree (merchant, email_key) WHERE (email_key IS NOT NULL);
 CREATE INDEX customers_newest ON public.customers USING btree (merchant, created_at DESC, id DESC);
 CREATE INDEX customers_retained ON public.customers USING btree (retain_until) WHERE ((retain_until IS NOT NULL) AND (erased_at IS NULL));
-CREATE INDEX customers_search ON public.customers USING gin (search);
+CREATE INDEX customers_search ON public.customers USING gin (search) WITH (fastupdate=off);
 ALTER TABLE customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -3052,7 +3052,7 @@ CREATE INDEX orders_newest ON public.orders USING btree (merchant, created_at DE
 CREATE UNIQUE INDEX orders_number ON public.orders USING btree (merchant, number);
 CREATE INDEX orders_payment_state ON public.orders USING btree (merchant, payment_state, created_at DESC, id DESC);
 CREATE UNIQUE INDEX orders_reference ON public.orders USING btree (merchant, reference) WHERE (reference IS NOT NULL);
-CREATE INDEX orders_search ON public.orders USING gin (search);
+CREATE INDEX orders_search ON public.orders USING gin (search) WITH (fastupdate=off);
 CREATE INDEX orders_status ON public.orders USING btree (merchant, status, created_at DESC, id DESC);
 ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);

@@ -20,6 +20,7 @@ class RefundingStripe(ThreadingHTTPServer):
         self.calls = 0
         self.hang_ups = 0  # so many calls are carried out, and not answered
         self.hides_refunds = False
+        self.forgets_metadata = False
         self.refusal: tuple[int, str] | None = None
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -36,11 +37,18 @@ class RefundingStripe(ThreadingHTTPServer):
                 "payment_intent": form["payment_intent"],
                 "status": "succeeded",
                 "created": CREATED,
+                "metadata": {}
+                if self.forgets_metadata
+                else {"gatehouse_refund": form.get("metadata[gatehouse_refund]")},
             },
         )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that the client or we have dropped."""
+
+
+def _metadata_of(form: dict[str, str]) -> dict[str, str]:
+    return {name[9:-1]: value for name, value in form.items() if name.startswith("metadata[")}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -223,7 +223,9 @@ def test_with_keys_an_interrupted_call_is_made_again(
     assert (stripe.calls, len(stripe.refunds)) == (5, 1)
 
 
+@pytest.mark.parametrize("forgets", [False, True], ids=["by our mark", "by its amount"])
 def test_without_keys_an_interrupted_call_is_looked_for_and_not_repeated(
+    forgets: bool,
     intake: Database,
     api: Database,
     worker: Database,
@@ -232,7 +234,7 @@ def test_without_keys_an_interrupted_call_is_looked_for_and_not_repeated(
     stripe: RefundingStripe,
     payment: Payment,
 ) -> None:
-    stripe.hang_ups = 3
+    stripe.hang_ups, stripe.forgets_metadata = 3, forgets
     request = request_refund(api, DEFAULT, payment.id, amount_minor=100)
     send(request, worker, queues, stripe, WithoutKeys)
     calls = stripe.calls

@@ -31,6 +31,16 @@ def check(database: Database) -> dict[str, Any]:
     }
 
 
+def dead_rows(database: Database) -> Row:
+    """Return how many dead rows wait for vacuum, what share they are, and the table with most of them."""
+    return database.query_one(performance_sql.dead_rows)
+
+
+def read_whole(database: Database, *, most: int = 20) -> list[Row]:
+    """Return the tables that are read whole again and again: there an index may be missing."""
+    return database.query(performance_sql.read_whole, most=most)
+
+
 def performance(database: Database, *, most: int = 20, slow_seconds: int = 1) -> dict[str, list[Row]]:
     """Return table sizes, index use, and slow statements."""
     found = {

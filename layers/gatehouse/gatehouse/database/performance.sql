@@ -64,3 +64,24 @@ from pg_stat_statements
 where dbid = (select oid from pg_database where datname = current_database())
 order by total_exec_time desc
 limit :most::int;
+
+-- name: dead_rows
+-- How many dead rows wait for vacuum, what share of all they are, and the table with most of them.
+select
+    coalesce(sum(n_dead_tup), 0)::bigint as dead_rows,
+    coalesce(round(sum(n_dead_tup) / nullif(sum(n_live_tup + n_dead_tup), 0), 4), 0) as dead_share,
+    (array_agg(relid::regclass::text order by n_dead_tup desc, relid))[1] as most_dead_in
+from pg_stat_user_tables;
+
+-- name: read_whole
+-- Tables of some size that are read whole more often than by an index, the most read rows first.
+select
+    relid::regclass::text as table_name,
+    seq_scan as read_whole,
+    coalesce(idx_scan, 0) as read_by_index,
+    seq_tup_read as rows_read,
+    n_live_tup as live_rows
+from pg_stat_user_tables
+where seq_scan > coalesce(idx_scan, 0) and n_live_tup > 1000
+order by rows_read desc, table_name
+limit :most::int;

@@ -90,7 +90,11 @@ def _look_for_it(
 ) -> Outcome:
     """Look for the refund of an interrupted call among those of the gateway."""
     listed = client.list_refunds(name)
-    candidates = [fact for fact in listed.facts if isinstance(fact, RefundFact) and _may_be(fact, request)]
+    refunds = [fact for fact in listed.facts if isinstance(fact, RefundFact)]
+    marked = [fact for fact in refunds if (fact.metadata or {}).get(OUR_NAME) == str(request.id)]
+    if marked:
+        return _sent(job, request, Fetched((marked[0],), listed.answered_at))
+    candidates = [fact for fact in refunds if _may_be(fact, request)]
     ids = [name.id for fact in candidates for name in fact.objects]
     rows = database.query(
         sql.refunds_that_we_know_ours, gateway=request.gateway, account=request.account, object_ids=ids

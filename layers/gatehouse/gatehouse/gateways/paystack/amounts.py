@@ -28,6 +28,13 @@ def iso_minor(amount: object, currency: object) -> int:
     return minor
 
 
+def paystacks_amount(amount_minor: int, currency: str) -> int:
+    """Return minor units of ISO 4217 as Paystack counts them; raise ValueError where it does not say how."""
+    if EXPONENTS[currency] > PAYSTACK_EXPONENT:
+        raise ValueError(f"Paystack does not say how it counts {currency}")
+    return amount_minor * int(10 ** (PAYSTACK_EXPONENT - EXPONENTS[currency]))
+
+
 def minor_or_none(amount: object, currency: object) -> int | None:
     """Return an amount in minor units, where no money depends on it; None for any other."""
     try:

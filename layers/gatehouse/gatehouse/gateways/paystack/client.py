@@ -3,23 +3,30 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, SettingError
-from gatehouse.facts import Fact, PaymentStatus, RefundStatus
+from gatehouse.facts import Fact, ObjectName, PaymentStatus, RefundStatus
 from gatehouse.gateways import Fetched
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, ApiClient
 from gatehouse.gateways.fields import identifier_or_number, mapping
-from gatehouse.gateways.paystack.amounts import iso_minor
+from gatehouse.gateways.paystack.amounts import iso_minor, paystacks_amount
 from gatehouse.gateways.paystack.billing import payment_request_facts, subscription_facts
 from gatehouse.gateways.paystack.customers import facts_of_customer
 from gatehouse.gateways.paystack.disputes import dispute_facts
 from gatehouse.gateways.paystack.payments import payment_names, transaction_facts
 from gatehouse.gateways.paystack.payouts import transfer_facts
-from gatehouse.gateways.paystack.refunds import Hint, ListedRefunds, listed_refunds, refund_fact
+from gatehouse.gateways.paystack.refunds import (
+    OUR_NOTE,
+    Hint,
+    ListedRefunds,
+    listed_refunds,
+    made_refund_fact,
+    refund_fact,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -67,6 +74,9 @@ _QUESTIONS = {
 
 class PaystackClient:
     """One account's access to Paystack's API over kept connections."""
+
+    refundable = ("transaction", "reference")
+    keeps_refund_keys = timedelta(0)
 
     def __init__(
         self,
@@ -135,6 +145,29 @@ class PaystackClient:
         except FactRefused as reason:
             raise GatewayError(f"Paystack's {kind} {object_id}: {reason}", retry_helps=False) from reason
 
+    def refund(self, payment_name: ObjectName, *, amount_minor: int, currency: str, idempotency_key: str) -> Fetched:
+        """Refund a part of a transaction, or all of it. Paystack honours no key: ours is written into its note."""
+        try:
+            amount = paystacks_amount(amount_minor, currency)
+        except ValueError as reason:
+            raise GatewayError(str(reason), retry_helps=False) from None
+        note = f"{OUR_NOTE} {idempotency_key}"
+        wanted = {"transaction": payment_name.id, "amount": amount, "currency": currency, "merchant_note": note}
+        answer = self._api.ask("POST", "/refund", json=wanted)
+        try:
+            return Fetched((made_refund_fact(mapping(answer.said.get("data"))),), answer.answered_at)
+        except FactRefused as reason:  # the refund was made, so this is no refusal of it
+            raise GatewayError(f"Paystack's answer to a refund: {reason}", retry_helps=True) from reason
+
+    def list_refunds(self, payment_name: ObjectName) -> Fetched:
+        """Return all refunds of a transaction, each under its number."""
+        said = self._object(_TRANSACTION_PATHS[payment_name.kind], payment_name.id)
+        try:
+            listed = self._listed(said.data)
+            return Fetched(tuple(made_refund_fact(item) for item in listed), said.answered_at)
+        except FactRefused as reason:
+            raise GatewayError(f"Paystack's refunds of {payment_name.id}: {reason}", retry_helps=True) from reason
+
     def _transaction(self, kind: str, object_id: str, hint: Hint) -> Fetched:
         said = self._object(_TRANSACTION_PATHS[kind], object_id)
         refunds = self._refunds_of(said.data, hint)
@@ -147,6 +180,10 @@ class PaystackClient:
         return Fetched((*told, *refunds.facts), said.answered_at)
 
     def _refunds_of(self, charge: _Object, hint: Hint) -> ListedRefunds:
+        payment = payment_names(charge.get("id"), charge.get("reference"))
+        return listed_refunds(self._listed(charge), payment, hint)
+
+    def _listed(self, charge: _Object) -> tuple[_Object, ...]:
         """List a transaction's refunds. By its reference, Paystack would answer that it has none."""
         transaction_id = identifier_or_number(charge.get("id"))
         if transaction_id is None:
@@ -157,8 +194,7 @@ class PaystackClient:
             listed = self._data("/refund", list, params=parameters).data
             items |= {_number_of(item): item for item in listed if _is_of(item, transaction_id)}
             if len(listed) < PAGE_SIZE:
-                payment = payment_names(charge.get("id"), charge.get("reference"))
-                return listed_refunds(tuple(items.values()), payment, hint)
+                return tuple(items.values())
         raise FactRefused(f"it has refunds on more than {MOST_PAGES} pages")
 
     def _refund(self, object_id: str, hint: Hint) -> Fetched:

@@ -24,6 +24,7 @@ STATUSES = {
     "failed": RefundStatus.FAILED,
 }
 LADDER = tuple(RefundStatus)
+OUR_NOTE = "gatehouse_refund"  # how the note of a refund begins that we made
 
 
 class Hint(NamedTuple):
@@ -65,6 +66,19 @@ def refund_fact(
         reason=text(refund.get("customer_note")),  # the merchant's note ends in the e-mail of who refunded
         refunded_at=first_moment(refund, *TIMES_OF_BIRTH, "refunded_at"),
     )
+
+
+def made_refund_fact(refund: Mapping[str, Any]) -> RefundFact:
+    """Return the fact of a refund that the API made or lists, under its number; the key that we wrote into its note.
+
+    Under its number alone it never counts as completed: its event says that under its reference, and would count it
+    again until the API is asked which of its refunds that was.
+    """
+    fact = refund_fact(refund)
+    if fact.status is RefundStatus.COMPLETED and identifier_or_number(refund.get("refund_reference")) is None:
+        fact = fact._replace(status=RefundStatus.PENDING)
+    before, ours, key = str(refund.get("merchant_note")).partition(f"{OUR_NOTE} ")
+    return fact._replace(metadata={OUR_NOTE: key.strip()}) if ours and not before else fact
 
 
 def names_of_refund(refund: Mapping[str, Any]) -> tuple[ObjectName, ...]:

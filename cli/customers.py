@@ -1,0 +1,98 @@
+"""`gatehouse customers`: found, shown with all that is known of them, and erased."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cli import output
+from cli.stored import (
+    DEFAULT_MERCHANT,
+    AfterOption,
+    JsonOption,
+    LimitOption,
+    MerchantOption,
+    actor,
+    as_json,
+    lines,
+    moment,
+    money,
+)
+from cli.target import ops_database
+from gatehouse.models import customers, orders, privacy
+
+app = typer.Typer(help="Find customers, export all that is known of a person, and erase it.", no_args_is_help=True)
+EmailArgument = Annotated[str, typer.Argument(help="The e-mail address, in upper or lower case.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would be done.")]
+
+
+@app.command("list")
+def list_(
+    text: Annotated[str | None, typer.Argument(help="Words, or their beginnings: of name, e-mail, phone.")] = None,
+    merchant: MerchantOption = DEFAULT_MERCHANT,
+    after: AfterOption = None,
+    limit: LimitOption = 20,
+    json_: JsonOption = False,
+) -> None:
+    """List customers, newest first, all or those who have the words."""
+    page = customers.list_customers(ops_database(), merchant, text=text, after=after, most=limit)
+    if json_:
+        for row in page.rows:
+            output.say(as_json(row))
+        return
+    output.show_table(
+        ("Id", "E-mail", "First name", "Last name", "Phone", "Since"),
+        ((row.id, row.email, row.first_name, row.last_name, row.phone, moment(row.created_at)) for row in page.rows),
+        right=("Id",),
+    )
+    if page.next:
+        output.say(f"more: --after {page.next}")
+
+
+@app.command()
+def show(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
+    """Show a customer and their orders, newest first."""
+    database = ops_database()
+    customer = customers.find_customer_by_email(database, merchant, email)
+    for line in lines((name, value) for name, value in customer._asdict().items()):
+        output.say(line)
+    page = orders.orders_of_customer(database, merchant, customer.id, most=50)
+    for order in page.rows:
+        output.say(f"  {order.number}  {order.status}  {money(order.total_minor, order.currency)}")
+
+
+@app.command()
+def export(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
+    """Write everything that is known of a person, as JSON."""
+    known = privacy.export_customer(ops_database(), merchant, email)
+    output.say(json.dumps(known, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def erase(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT, yes: YesOption = False) -> None:
+    """Erase a person: payloads deleted, personal fields emptied everywhere; money and audit stay. Not to be undone."""
+    done = privacy.erase_customer(ops_database(), merchant, email, dry_run=not yes, actor=actor())
+    _tell(done, "erased" if yes else "would be erased")
+    if not yes:
+        output.say("nothing was changed: give --yes to do it")
+
+
+@app.command()
+def retention(yes: YesOption = False) -> None:
+    """Erase the customers of all merchants whose day of retention has passed. For a daily run."""
+    database = ops_database()
+    due = privacy.customers_past_retention(database, datetime.now(UTC).date())
+    for each in due:
+        if yes:
+            privacy.erase_customer(database, each.merchant, each.email, actor="retention")
+        output.say(f"{each.merchant} customer {each.customer_id}: {'erased' if yes else 'would be erased'}")
+    output.say(f"{len(due)} past their day" if due else "nobody is past their day")
+
+
+def _tell(done: dict[str, int], word: str) -> None:
+    changed = {table: rows for table, rows in sorted(done.items()) if rows}
+    for table, rows in changed.items():
+        output.say(f"{table:<18} {rows} {word}")
+    if not changed:
+        output.say("nothing is known of this address; that it stays so is noted")
