@@ -35,7 +35,7 @@ PERSONAL = (NAME, EMAIL, PHONE, "Patientname")
 # Where a person may stand: columns made for that, and the facts from which they are folded.
 HOMES_OF_PERSONS = {
     "gateway_customers": {"name", "email", "phone", "metadata"},
-    "customers": {"name", "email", "phone", "first_name", "last_name", "search"},
+    "customers": {"email", "email_key", "phone", "first_name", "last_name", "search"},
     "payments": {"email", "metadata"},
     "subscriptions": {"email", "metadata"},
     "invoices": {"email", "description", "lines", "metadata"},
@@ -47,7 +47,12 @@ FREE_TEXT = {
     *("description", "message", "reason", "narration", "note", "gateway_response", "failure_message", "customer_note"),
     *("merchant_note", "merchantNote", "responseMessage", "statement_descriptor", "seller_message", "custom_note"),
 }
-NAMES_OF_PERSONS = {"name", "customer", "first_name", "last_name", "customer_name", "account_name", "surname"}
+# The names of plans, products and shops are no persons'.
+PERSONS = ("customer", "buyer", "payer", "recipient", "billing_details", "shipping", "customer_details", "receiver")
+NAMES_OF_PERSONS = {
+    *("customer", "first_name", "last_name", "customer_name", "account_name", "surname"),
+    *(f"{person}.name" for person in PERSONS),
+}
 EMAILS = {"email", "email_address", "receipt_email", "customer_email"}
 PHONES = {"phone", "phone_number", "customer_phone"}
 
@@ -55,7 +60,7 @@ PHONES = {"phone", "phone_number", "customer_phone"}
 def planted(value: Any, key: str = "") -> Any:
     """Return a payload with something that must not be kept in clear wherever a stranger could put it."""
     if isinstance(value, dict):
-        found = {name: planted(inner, name) for name, inner in value.items()}
+        found = {name: planted(inner, f"{key}.name" if name == "name" else name) for name, inner in value.items()}
         if key not in ("amount", "links"):
             found |= {
                 "card_number": CARD,

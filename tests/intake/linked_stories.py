@@ -611,7 +611,7 @@ ROWS = {
         for table in OTHERS
     },
 }
-OUR_NUMBERS = ("id", "payment_id", "subscription_id", "webhook_event_id")
+OUR_NUMBERS = ("id", "payment_id", "subscription_id", "webhook_event_id", "customer_id", "order_id")
 
 
 def final_rows(database: Database, prefix: str) -> dict[str, dict[str, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gatehouse.facts import PaymentStatus
 from gatehouse.gateways import NAMES, gateway_named
+from gatehouse.intake.tell import AS_THEY_ARE
 from gatehouse.scrub import CARD_RANGES, FEWEST_DIGITS, MASK, MOST_DEPTH, SECRET_KEYS, scrub, scrub_text
 from tests.support.gateway_samples import samples
 
@@ -244,6 +245,11 @@ class Pair(NamedTuple):
     note: str
 
 
+def without_ids(fact: Any) -> Any:
+    """Return a fact as recording scrubs it: an id of digits may look like a card's number, and stays as it is."""
+    return fact._replace(**dict.fromkeys(AS_THEY_ARE & set(fact._fields)))
+
+
 class TestTheRest:
     @pytest.mark.parametrize(
         "text",
@@ -304,7 +310,7 @@ class TestTheRest:
         package = gateway_named(gateway)
         for path in samples(gateway).values():
             facts = package.translate(package.read_event(path.read_bytes()), "default").facts
-            assert scrub(facts) is facts, path
+            assert scrub(tuple(without_ids(fact) for fact in facts)) == tuple(map(without_ids, facts)), path
 
     @pytest.mark.parametrize(
         "hostile",

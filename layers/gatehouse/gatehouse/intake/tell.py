@@ -13,7 +13,7 @@ from gatehouse.scrub import scrub
 _REFERENCES = {"customer_ref": "customer", "subscription_ref": "subscription", "invoice_ref": "invoice"}
 # Ids, references and phone numbers stay as they are: one of digits may look like a card's, and without it nothing finds
 # its row, its order or its owner again.
-_IDS = frozenset(
+AS_THEY_ARE = frozenset(
     (*_REFERENCES, "batch_ref", "destination", "payment", "reference", "number", "plan", "user_id", "phone")
 )
 _NO_WORDS = frozenset(("objects",))
@@ -98,7 +98,7 @@ def _told(fact: Fact, livemode: bool | None, askable: frozenset[str]) -> dict[st
     kind = type(fact)
     name = _KIND_OF[kind]
     words = {word: value for word in _WORDS[kind] if (value := getattr(fact, word)) not in (None, ())}
-    ids = {word: words.pop(word) for word in _IDS & words.keys()}
+    ids = {word: words.pop(word) for word in AS_THEY_ARE & words.keys()}
     words = scrub(words) | ids
     if livemode is not None:
         words["livemode"] = livemode

@@ -17,7 +17,7 @@ PERSONAL = {
     "payment": frozenset(("metadata", "failure_message", "customer_ref", "email", "user_id")),
     "refund": frozenset(("reason", "failure_message", "metadata")),
     "dispute": frozenset[str](),
-    "payout": frozenset(("failure_message", "metadata")),
+    "payout": frozenset(("failure_message", "metadata", "destination")),
     "customer": frozenset(("email", "name", "phone", "user_id", "metadata")),
     "subscription": frozenset(("email", "user_id", "metadata", "customer_ref", "cancel_reason")),
     "invoice": frozenset(("email", "customer_ref", "description", "lines", "metadata")),
