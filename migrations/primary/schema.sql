@@ -248,12 +248,14 @@ begin
             logged := fact || jsonb_build_object('id', home);
         end if;
     end loop;
-    -- A payment that was reached through its refund is not locked yet; the fold comes a statement later.
-    perform from payments where id = any (touched) order by id for update;
-    for home in
-        select distinct coalesce(p.merged_into, t.id) from unnest(touched) as t (id) left join payments p on p.id = t.id
-        order by 1
-    loop
+    -- Those that were reached through their refunds are locked now, in order of id; the fold comes a statement later.
+    -- One by one: for a list of unknown length Postgres might read the whole table. One that was joined away has no facts
+    -- any more, and its fold does nothing.
+    touched := array(select distinct id from unnest(touched) as id where id is not null order by id);
+    foreach home in array touched loop
+        perform from payments where id = home for update;
+    end loop;
+    foreach home in array touched loop
         new_status := fold_payment(home);
         if new_status is not null then
             changed := changed || jsonb_build_object('kind', 'payment', 'id', home, 'status', new_status);
@@ -262,7 +264,8 @@ begin
     if p_event_row is not null and logged is not null then
         perform log_app_transaction(p_event_row, logged);
     end if;
-    return jsonb_build_object('changed', changed, 'jobs', write_needs(p_merchant, p_event_row, open_questions));
+    return jsonb_build_object('changed', changed, 'jobs', case
+        when open_questions = '[]' then '[]' else write_needs(p_merchant, p_event_row, open_questions) end);
 end
 $function$;
 
