@@ -4,7 +4,8 @@ SELECT e.status AS event_status,
        e.reason,
        EXISTS (
            SELECT FROM jobs j
-           JOIN payment_objects n ON j.business_key = concat_ws('/', n.gateway, n.account, n.object_id)
+           JOIN payment_objects n ON j.business_key IN (
+               concat_ws('/', n.gateway, n.account, n.object_id), concat_ws('/', n.gateway, n.account, n.kind, n.object_id))
            WHERE n.payment_id = p.id AND j.status IN ('waiting', 'leased')
        ) AS is_worked_on,
        p.id AS payment_id,

@@ -1,9 +1,11 @@
 """What the stand-in for Stripe's API answers."""
 
+import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from local.gateway_apis import ApiAnswer, ApiRequest
 
@@ -33,6 +35,7 @@ class StripeApi:
 
     def __init__(self) -> None:
         self._things: dict[str, tuple[int, dict[str, Any]]] = {}  # by id: when it was so, and the object
+        self._refunded_under: dict[str, str] = {}  # idempotency key: the refund that was made for it
 
     def learn(self, event_body: bytes) -> None:
         """Take over the objects of an event; an older event does not overwrite a newer one."""
@@ -51,10 +54,12 @@ class StripeApi:
             self._things[thing["id"]] = (moment, thing)
 
     def answer(self, request: ApiRequest) -> ApiAnswer:
-        """Answer GET /v1/{objects}/{id} with its expansions, and GET /v1/refunds, page by page."""
+        """Answer GET /v1/{objects}/{id} with its expansions, GET /v1/refunds page by page, and POST /v1/refunds."""
         if not request.headers.get("authorization", "").startswith("Bearer sk_"):
             return self.refusal(401)
         version, _, path = request.path.strip("/").partition("/")
+        if (request.method, version, path) == ("POST", "v1", "refunds"):
+            return self._refund(request)
         if (request.method, version) == ("GET", "v1"):
             if path == "refunds":
                 return self._list_of_refunds(request.query)
@@ -83,6 +88,42 @@ class StripeApi:
         """Return the objects of a kind that belong to another one, the newest first."""
         found = [thing for _, thing in self._things.values() if thing["object"] == kind and thing.get(by) == value]
         return sorted(found, key=lambda thing: (thing.get("created", 0), thing["id"]), reverse=True)
+
+    def _refund(self, request: ApiRequest) -> ApiAnswer:
+        """Give back a part of a payment, once for each idempotency key; never more than is left."""
+        wanted = {name: said[0] for name, said in parse_qs(request.body.decode()).items()}
+        key = request.headers.get("idempotency-key", "")
+        if key in self._refunded_under:
+            return ApiAnswer(200, self._things[self._refunded_under[key]][1], {"idempotent-replayed": "true"})
+        intent = self._payment_intent(wanted.get("payment_intent", ""))
+        charge = self._charge(wanted.get("charge") or str(intent and _latest_charge_of(intent)))
+        if charge is None:
+            return _missing("charge", wanted.get("charge") or wanted.get("payment_intent", ""))
+        given_back = sum(
+            each["amount"]
+            for each in self._all("refund", "charge", charge["id"])
+            if each["status"] in ("pending", "succeeded")
+        )
+        amount = int(wanted["amount"])
+        if amount > charge["amount_captured"] - given_back:
+            message = "Refund amount is greater than unrefunded amount on charge."
+            return _refused(400, "invalid_request_error", message, code="charge_already_refunded")
+        refund = {
+            "id": f"re_{hashlib.sha256(key.encode()).hexdigest()[:24]}",
+            "object": "refund",
+            "amount": amount,
+            "balance_transaction": None,
+            "charge": charge["id"],
+            "created": int(time.time()),
+            "currency": charge["currency"],
+            "metadata": {"gatehouse_refund": wanted.get("metadata[gatehouse_refund]", "")},
+            "payment_intent": charge.get("payment_intent"),
+            "reason": None,
+            "status": "succeeded",
+        }
+        self._keep(refund, refund["created"])
+        self._refunded_under[key] = refund["id"]
+        return ApiAnswer(200, refund)
 
     def _list_of_refunds(self, query: Mapping[str, list[str]]) -> ApiAnswer:
         by = "payment_intent" if "payment_intent" in query else "charge"
