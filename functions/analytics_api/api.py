@@ -13,6 +13,7 @@ from analytics_api import (
     payouts,
     refund_requests,
     refunds,
+    server,
     subscriptions,
 )
 from gatehouse.http_api.application import application
@@ -31,6 +32,7 @@ ROUTERS = (
     payouts.router,
     apps.router,
     audit.router,
+    server.router,
 )
 DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
 

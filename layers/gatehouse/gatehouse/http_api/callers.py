@@ -104,6 +104,16 @@ async def writer(caller: Reader) -> Caller:
 Writer = Annotated[Caller, Depends(writer)]
 
 
+async def operator(caller: Reader) -> Caller:
+    """Return who calls, if the key is of somebody who looks after Gatehouse."""
+    if not caller.may("ops"):
+        raise RequestRefused("Only a key with the role ops may ask for this.", code="ROLE_TOO_LOW", status=403)
+    return caller
+
+
+Operator = Annotated[Caller, Depends(operator)]
+
+
 def _merchant(use: Use, named: str | None) -> str:
     if use.merchant is None:
         if not named:
