@@ -92,9 +92,11 @@ where o.merchant = :merchant::text
   and (:since::timestamptz is null or o.created_at >= :since::timestamptz)
   and (:before::timestamptz is null or o.created_at < :before::timestamptz)
   and (:livemode::boolean is null or o.livemode = :livemode::boolean)
-  and (:item_type::text is null or exists (
-      select from order_items i
-      where i.merchant = :merchant::text and i.item_type = :item_type::text and i.order_id = o.id))
+  -- With its limit, so that it is asked of each order of the page, and not of every item of the type beforehand.
+  and (:item_type::text is null or (
+      select true from order_items i
+      where i.order_id = o.id and i.merchant = :merchant::text and i.item_type = :item_type::text
+      limit 1))
   and (:after_id::bigint is null or (o.created_at, o.id) < (:after_at::timestamptz, :after_id::bigint))
 order by o.created_at desc, o.id desc
 limit :most::integer;
@@ -115,9 +117,11 @@ where o.merchant = :merchant::text
   and (:since::timestamptz is null or o.created_at >= :since::timestamptz)
   and (:before::timestamptz is null or o.created_at < :before::timestamptz)
   and (:livemode::boolean is null or o.livemode = :livemode::boolean)
-  and (:item_type::text is null or exists (
-      select from order_items i
-      where i.merchant = :merchant::text and i.item_type = :item_type::text and i.order_id = o.id))
+  -- With its limit, so that it is asked of each order of the page, and not of every item of the type beforehand.
+  and (:item_type::text is null or (
+      select true from order_items i
+      where i.order_id = o.id and i.merchant = :merchant::text and i.item_type = :item_type::text
+      limit 1))
   and (:after_id::bigint is null or (o.created_at, o.id) < (:after_at::timestamptz, :after_id::bigint))
 order by o.created_at desc, o.id desc
 limit :most::integer;
