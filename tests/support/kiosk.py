@@ -333,7 +333,8 @@ def _as_kiosks(block: list[str]) -> list[str]:
 
 
 def _with_an_account(text: str) -> str:
-    return _once(text, r"^    return \[(_stripe\([^\]]+?),?\s*\]$", r"    return [\1, _kiosk(kept)]") + ACCOUNT
+    last = "        _mx_merchant(kept),\n"
+    return _once(text, re.escape(last), f"{last}        _kiosk(kept),\n") + ACCOUNT
 
 
 def _with_a_signer(text: str) -> str:
