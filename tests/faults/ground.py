@@ -29,6 +29,7 @@ from gatehouse.migrations.engine import Engine
 from gatehouse.migrations.sessions import Target
 from gatehouse.models import accounts
 from gatehouse.sealing import Keyring
+from local.gateway_accounts import GatewayAccount
 from local.gateway_apis import GatewayApi
 from local.http_front import HttpFront
 from local.lambda_runtime import LambdaFunction
@@ -96,7 +97,8 @@ class LastCall:
 class Ground:
     """The whole way of an event, and what was sent along it so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[GatewayAccount] = ()) -> None:
+        self._others = others  # accounts at other gateways, whose events a test sends itself
         self.sent: dict[str, StripeEvent] = {}
         self.acknowledged: set[str] = set()
         self.faults: Counter[str] = Counter()
@@ -118,10 +120,12 @@ class Ground:
     # --- what events need ---
 
     @contextmanager
-    def door(self, webhook_spec: FunctionSpec | None = None, **environment: str) -> Iterator[str]:
+    def door(
+        self, webhook_spec: FunctionSpec | None = None, /, function_id: str = WEBHOOK, **environment: str
+    ) -> Iterator[str]:
         """Open the front with webhook functions of its own, whose settings may differ; return its address."""
-        webhook = self._function(webhook_spec or self.stack.functions[WEBHOOK], environment)
-        front = HttpFront(self.stack.routes, {WEBHOOK: webhook}, 0, on_error=self.lines.append)
+        webhook = self._function(webhook_spec or self.stack.functions[function_id], environment)
+        front = HttpFront(self.stack.routes, {function_id: webhook}, 0, on_error=self.lines.append)
         front.start()
         try:
             yield f"http://127.0.0.1:{front.port}"
@@ -352,6 +356,7 @@ class Ground:
             "DataKeysSecretArn": put("keys", KEYS),
             "StripeSecretArn": put("stripe", stripe),
             "StripeApiUrl": self.stripe.url,
+            **{f"{each.parameter_prefix}SecretArn": put(each.name, dict(each.secret)) for each in self._others},
         }
         client.close()
         stack = load_stack(template, parameters, self.moto.endpoint)
