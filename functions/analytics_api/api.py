@@ -7,6 +7,7 @@ from analytics_api import (
     audit,
     customers,
     disputes,
+    forwards,
     invoices,
     orders,
     payments,
@@ -30,6 +31,7 @@ ROUTERS = (
     invoices.router,
     payouts.router,
     apps.router,
+    forwards.router,
     audit.router,
 )
 DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
