@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 # The worker as a process of its own, over plain names: what it does between two steps is what the product does.
 WORKER = """
 import base64, json, os, ssl, sys, time
+from gatehouse.forwarding.connections import Connections
 from gatehouse.forwarding.worker import Desk, forward
 from gatehouse.jobs.claim import work_on
 from gatehouse.sealing import Keyring
@@ -100,7 +101,7 @@ def test_a_kill_at_each_step_ends_in_one_log_row_and_one_id(story: Story, step: 
     assert [(job["status"], job["attempts"]) for job in story.jobs()] == [("done", 2)]
 
 
-@pytest.mark.req("R5")
+@pytest.mark.req("R3")
 def test_many_that_wait_for_a_dead_app_do_not_slow_a_healthy_one(story: Story) -> None:
     """By ratio within one test, and generously: what holds the dead app's events back costs no delivery."""
     with story.receiver() as dead, story.receiver("nexai") as well:

@@ -20,7 +20,7 @@ def given_up(story: Story, app: Receiver, number: int, status: int = 400) -> Non
     app.control("DELETE", "/_received", b"")
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3", "D3")
 def test_the_plan_tells_how_many_how_much_and_what_would_do_nothing(story: Story) -> None:
     with story.receiver() as app:
         given_up(story, app, 3)
@@ -39,7 +39,7 @@ def test_the_plan_tells_how_many_how_much_and_what_would_do_nothing(story: Story
         assert app.received == []
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3", "D3")
 def test_a_redrive_that_is_interrupted_goes_on_and_each_is_sent_once(story: Story) -> None:
     with story.receiver() as app:
         given_up(story, app, 4)
@@ -61,7 +61,7 @@ def test_a_redrive_that_is_interrupted_goes_on_and_each_is_sent_once(story: Stor
     ]
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3", "D3")
 def test_a_replay_of_what_was_delivered_keeps_its_id(story: Story) -> None:
     with story.receiver() as app:
         story.charge()
@@ -72,7 +72,7 @@ def test_a_replay_of_what_was_delivered_keeps_its_id(story: Story) -> None:
         assert [each.is_repeated for each in app.received] == [False, True]
 
 
-@pytest.mark.req("R5", "D3")
+@pytest.mark.req("R3", "D3")
 def test_an_app_that_does_not_answer_gets_one_until_it_does(story: Story) -> None:
     with story.receiver() as app:
         given_up(story, app, 4)
@@ -88,7 +88,7 @@ def test_an_app_that_does_not_answer_gets_one_until_it_does(story: Story) -> Non
         assert [step.sent for step in steps][-1] == 4
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3", "D3")
 def test_the_function_plans_redrives_and_says_when_its_time_is_up(story: Story) -> None:
     with story.receiver() as app:
         given_up(story, app, 2)

@@ -35,7 +35,7 @@ def listen(story: Story, app: str, **settings: Any) -> None:
     set_up(story.ops, story.keyring, "default", app, {"target_url": URL, **settings})
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("B7")
 @pytest.mark.parametrize(
     ("takes", "is_told"),
     [
@@ -61,7 +61,7 @@ def test_an_app_is_told_what_it_takes(story: Story, takes: dict[str, Any], is_to
     assert told(story) == (["elevenone"] if is_told else [])
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("B7")
 def test_several_apps_are_told_of_one_event_and_a_duplicate_tells_nobody(story: Story) -> None:
     listen(story, "elevenone")
     listen(story, "nexai", takes={"every_app": True})
@@ -71,7 +71,7 @@ def test_several_apps_are_told_of_one_event_and_a_duplicate_tells_nobody(story: 
     assert told(story) == ["elevenone", "nexai"]
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("R1", "B7")
 def test_a_refund_goes_to_the_app_of_its_payment(story: Story) -> None:
     listen(story, "elevenone")
     payload = json.loads((ROOT / "events" / "paystack" / "refund.processed__of_the_2024_charge.json").read_bytes())
@@ -96,7 +96,7 @@ def test_what_turns_out_to_belong_to_another_app_is_told_to_that_one_too(story: 
     assert sorted(keys) == ["elevenone", "nexai"]
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("R2")
 def test_an_event_that_counts_as_nothing_is_not_forwarded(story: Story) -> None:
     listen(story, "nexai", takes={"every_app": True})
     fact = SubscriptionFact(
@@ -108,7 +108,7 @@ def test_an_event_that_counts_as_nothing_is_not_forwarded(story: Story) -> None:
     assert story.rows("select write_forwards(1)::text") == [["[]"]]
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R2")
 @pytest.mark.parametrize("gateway", ["sayswitch", "mx_merchant"])
 def test_what_only_hints_at_money_is_not_forwarded_nor_is_health_data(story: Story, gateway: str) -> None:
     listen(story, "nexai", takes={"every_app": True})
@@ -117,7 +117,7 @@ def test_what_only_hints_at_money_is_not_forwarded_nor_is_health_data(story: Sto
     assert told(story) == []
 
 
-@pytest.mark.req("R1", "R6")
+@pytest.mark.req("R5")
 def test_the_settings_name_an_address_and_the_table_wins(story: Story) -> None:
     assert keep_environment_url(story.worker, "https://env.example.com/hooks")
     assert not keep_environment_url(story.worker, "https://env.example.com/hooks")
@@ -133,7 +133,7 @@ def test_the_settings_name_an_address_and_the_table_wins(story: Story) -> None:
     assert told(story) == ["elevenone"]  # and no second one
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R2")
 @pytest.mark.parametrize(
     ("changes", "headers", "error"),
     [
@@ -152,7 +152,7 @@ def test_what_could_never_be_delivered_to_is_refused_when_it_is_set(
     assert find_app(story.ops, "default", "elevenone")["target_url"] is None
 
 
-@pytest.mark.req("R2", "R6")
+@pytest.mark.req("R2")
 def test_secrets_and_headers_rest_sealed_and_out_of_sight_of_who_answers_the_world(
     story: Story, gatehouse_database: Any
 ) -> None:
@@ -170,7 +170,7 @@ def test_secrets_and_headers_rest_sealed_and_out_of_sight_of_who_answers_the_wor
         database.close()
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R2")
 def test_a_request_that_we_have_forwarded_is_refused(make_desk: MakeDesk) -> None:
     request = api_request(stripe_event())
     request["headers"][HOP_HEADER] = HOP
@@ -179,7 +179,7 @@ def test_a_request_that_we_have_forwarded_is_refused(make_desk: MakeDesk) -> Non
     assert json.loads(answer["body"])["error"]["code"] == "FORWARDED_BY_US"
 
 
-@pytest.mark.req("R1", "P11")
+@pytest.mark.req("R3", "P11")
 @pytest.mark.parametrize(
     ("name", "value", "stage"),
     [
@@ -197,7 +197,7 @@ def test_a_wrong_setting_stops_the_function_at_its_start(name: str, value: str, 
         load({"STAGE": stage, name: value})
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R2")
 def test_the_list_of_allowed_local_addresses_exists_in_the_local_stage_alone() -> None:
     assert load({"STAGE": "local", "FORWARDING_ALLOWED_LOCAL": "127.0.0.1:9100, x"}).allowed_local == (
         "127.0.0.1:9100",

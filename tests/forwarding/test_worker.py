@@ -19,7 +19,7 @@ def forwards(recorded: Recorded) -> list[int]:
     return [job.id for job in recorded.jobs if job.topic == FORWARD]
 
 
-@pytest.mark.req("R1", "R2", "B7")
+@pytest.mark.req("R1", "R2", "R4", "B7")
 def test_an_event_of_the_app_arrives_byte_for_byte_signed_and_is_logged_once(story: Story) -> None:
     with story.receiver(headers={"authorization": "Bearer t"}) as app:
         body, recorded = story.charge(reference="T1")
@@ -52,14 +52,14 @@ def test_an_event_without_an_app_is_of_the_default_and_is_not_forwarded(story: S
     assert story.logs() == []
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("R5")
 def test_without_an_address_nothing_is_forwarded(story: Story) -> None:
     _body, recorded = story.charge()
     assert forwards(recorded) == []
     assert story.rows("select app from app_transactions") == [["elevenone"]]
 
 
-@pytest.mark.req("R3")
+@pytest.mark.req("R3", "R4")
 def test_two_faults_and_then_success_are_one_row_with_three_attempts(story: Story) -> None:
     story.patience = Patience()
     with story.receiver() as app:
@@ -73,7 +73,7 @@ def test_two_faults_and_then_success_are_one_row_with_three_attempts(story: Stor
     assert story.waits == [0.3, 0.6]  # with chance in the middle
 
 
-@pytest.mark.req("R3", "R4", "B7")
+@pytest.mark.req("R3", "R4", "R5")
 def test_an_app_that_cannot_be_reached_is_tried_again_later_and_the_recording_stands(story: Story) -> None:
     with story.receiver() as app:
         pass  # it has stopped
@@ -88,7 +88,7 @@ def test_an_app_that_cannot_be_reached_is_tried_again_later_and_the_recording_st
     assert app.received == []
 
 
-@pytest.mark.req("R4")
+@pytest.mark.req("R3", "R4")
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 422])
 def test_a_refusal_is_final_and_lies_in_the_dead_letters_with_its_reason(story: Story, status: int) -> None:
     with story.receiver() as app:
@@ -115,7 +115,7 @@ def test_who_asks_for_patience_gets_it(story: Story) -> None:
     assert story.rows("select circuit_state from apps where name = 'elevenone'") == [["open"]]
 
 
-@pytest.mark.req("R4")
+@pytest.mark.req("R3")
 def test_410_pauses_the_app_and_what_comes_then_waits_until_somebody_resumes_it(story: Story) -> None:
     with story.receiver() as app:
         app.behave(Conduct("status", 410))
@@ -133,7 +133,7 @@ def test_410_pauses_the_app_and_what_comes_then_waits_until_somebody_resumes_it(
         assert len(app.received) == 2
 
 
-@pytest.mark.req("R5")
+@pytest.mark.req("R3", "B7")
 def test_what_is_held_back_by_the_circuit_burns_no_attempt_and_all_arrives_once_after_an_hour(story: Story) -> None:
     with story.receiver() as app:
         app.behave(Conduct("down"))
@@ -160,7 +160,7 @@ def test_what_is_held_back_by_the_circuit_burns_no_attempt_and_all_arrives_once_
     assert story.rows("select circuit_state from apps where name = 'elevenone'") == [["closed"]]
 
 
-@pytest.mark.req("R5")
+@pytest.mark.req("R3")
 def test_an_app_is_told_no_faster_than_it_wants(story: Story) -> None:
     with story.receiver(rate_per_second=0.001, burst=2) as app:
         for _ in range(4):
@@ -173,7 +173,7 @@ def test_an_app_is_told_no_faster_than_it_wants(story: Story) -> None:
     ]
 
 
-@pytest.mark.req("R5")
+@pytest.mark.req("R3")
 def test_a_silent_app_holds_up_no_other_app_of_its_batch(story: Story) -> None:
     with story.receiver() as sick, story.receiver("nexai") as well:
         sick.behave(Conduct("slow", seconds=1.5))
@@ -191,7 +191,7 @@ def test_a_silent_app_holds_up_no_other_app_of_its_batch(story: Story) -> None:
     assert by_app["nexai"] < by_app["elevenone"] - 0.5
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R2", "R4")
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -228,7 +228,7 @@ def test_while_a_secret_is_rotated_both_sign(story: Story) -> None:
         assert not app.received[1].is_genuine
 
 
-@pytest.mark.req("R4")
+@pytest.mark.req("R3")
 def test_an_event_whose_bytes_are_gone_is_told_so(story: Story) -> None:
     with story.receiver() as app:
         story.charge()
@@ -240,7 +240,7 @@ def test_an_event_whose_bytes_are_gone_is_told_so(story: Story) -> None:
     assert "the bytes of the event are gone" in job["last_error"]
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3")
 def test_a_paused_app_is_told_nothing_and_no_attempt_is_burnt(story: Story) -> None:
     with story.receiver() as app:
         pause(story.ops, "default", "elevenone", "maintenance")
@@ -250,7 +250,7 @@ def test_a_paused_app_is_told_nothing_and_no_attempt_is_burnt(story: Story) -> N
         assert [(job["status"], job["attempts"]) for job in story.jobs()] == [("waiting", 0)]
 
 
-@pytest.mark.req("R4", "D3")
+@pytest.mark.req("R3", "D3")
 def test_dead_letters_that_are_moved_back_are_delivered_and_late_ones_open_nothing(story: Story) -> None:
     with story.receiver() as app:
         app.behave(Conduct("status", 400))

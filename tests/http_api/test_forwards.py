@@ -27,7 +27,7 @@ def logged(gatehouse_database: GatehouseDatabase, ops: Database) -> None:  # noq
     )
 
 
-@pytest.mark.req("R4", "M7")
+@pytest.mark.req("R6", "M7")
 @pytest.mark.usefixtures("logged")
 def test_deliveries_are_searched_in_pages_and_only_ones_own(api: Api, key: str) -> None:
     every = api.ask("/api/forwards", key).body["items"]
@@ -40,7 +40,7 @@ def test_deliveries_are_searched_in_pages_and_only_ones_own(api: Api, key: str) 
     assert second["next_cursor"] is None
 
 
-@pytest.mark.req("R4")
+@pytest.mark.req("R3", "R6")
 @pytest.mark.usefixtures("logged")
 def test_one_delivery_is_shown_and_made_again_by_who_may_write(api: Api, key: str, ops: Database) -> None:
     failed = api.ask("/api/forwards", key, ok="false").body["items"][0]
@@ -58,7 +58,7 @@ def test_one_delivery_is_shown_and_made_again_by_who_may_write(api: Api, key: st
     assert api.ask(f"/api/forwards/{strangers}/retry", developer, method="POST").status == 404
 
 
-@pytest.mark.req("R4")
+@pytest.mark.req("R6")
 @pytest.mark.usefixtures("logged")
 def test_the_figures_of_an_app(api: Api, key: str) -> None:
     (stats,) = api.ask("/api/forwards/stats", key).body["apps"]
@@ -68,7 +68,7 @@ def test_the_figures_of_an_app(api: Api, key: str) -> None:
     assert stats["oldest_waiting_since"]
 
 
-@pytest.mark.req("R1")
+@pytest.mark.req("R6")
 def test_the_apps_are_listed_without_what_is_secret(api: Api, key: str, gatehouse_database: GatehouseDatabase) -> None:
     gatehouse_database.sql(
         "update apps set target_url = 'https://app.example.com/hooks?token=t0ken', sealed = 'x', key_id = 'k1'"

@@ -33,7 +33,7 @@ BECAME = {
 }
 
 
-@pytest.mark.req("G1", "G2", "G3", "G4", "G5", "G6", "G7", "G17", "O2", "R1", "R2")
+@pytest.mark.req("G1", "G2", "G3", "G4", "G5", "G6", "G7", "G17", "O2", "R2", "R4")
 def test_the_demonstration_shows_what_each_gateways_event_became(running_stack: RunningStack) -> None:
     supervisor = running_stack.supervisor
     demonstrate(supervisor.accounts, running_stack.facts, supervisor.terminal)
