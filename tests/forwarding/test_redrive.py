@@ -47,6 +47,7 @@ def test_a_redrive_that_is_interrupted_goes_on_and_each_is_sent_once(story: Stor
         number = begin(story.ops, "default", filters | {"limit": 2}, "jane", 4)
         list(carry_on(story.ops, story.queues.bell(), number))
         assert find_redrive(story.ops, number)["sent"] == 2
+        assert [step.is_done for step in carry_on(story.ops, None, number)] == [True]  # its limit is reached
         assert plan(story.ops, "default", filters).deliveries == 2
         second = begin(story.ops, "default", filters, "jane", 2)
         steps = list(carry_on(story.ops, story.queues.bell(), second))

@@ -103,23 +103,22 @@ def carry_on(
     """Take up what is left of a redrive, step by step; without a bell the sweeper rings."""
     held = find_redrive(database, redrive)
     left = min(held["filters"].get("limit", EVERYTHING), EVERYTHING) - held["sent"]
-    while True:
-        state = database.query_one(sql.state_of_redrive, id=redrive)
+    while left > 0:
         taken: list[int] = []
-        if wanted := min(_how_many(state), left):
+        if wanted := min(_how_many(database.query_one(sql.state_of_redrive, id=redrive)), left):
             taken = _take_up(database, held, wanted)
             left -= len(taken)
-            if taken and bell:
+            if not taken:
+                break
+            if bell:
                 bell.ring([(job, TOPIC) for job in taken], budget_seconds=RING_SECONDS)
-            if not taken or left == 0:
-                database.query(sql.finish_redrive, id=redrive)
-                yield _progress(database, redrive)
-                return
         yield _progress(database, redrive)
         if is_time_up():
             return
         if not taken:
             sleep(POLL_SECONDS)
+    database.query(sql.finish_redrive, id=redrive)
+    yield _progress(database, redrive)
 
 
 def find_redrive(database: Database, redrive: int) -> Row:
@@ -138,7 +137,6 @@ def _how_many(state: Row) -> int:
 
 
 def _take_up(database: Database, held: Row, most: int) -> list[int]:
-    taken, _noted = [], None
     with database.transaction() as transaction:
         rows = transaction.query(
             sql.take_up, merchant=held["merchant"], filters=Json(held["filters"]), redrive=held["id"], most=most
