@@ -1,7 +1,7 @@
 """The `gatehouse` command: what people do to a running Gatehouse.
 
 Each group of commands is a module of this folder with a typer app; it is added to GROUPS and nothing else. A command
-that stands alone (`retention`) is added below them.
+that stands alone (`redrive`, `retention`) is added below them.
 """
 
 import sys
@@ -15,6 +15,7 @@ from cli import (
     customers,
     db,
     events,
+    forwards,
     gateways,
     keys,
     merchants,
@@ -22,6 +23,7 @@ from cli import (
     orders,
     output,
     payments,
+    redrive,
     refunds,
     retention,
 )
@@ -32,6 +34,7 @@ GROUPS = {
     "customers": customers.app,
     "db": db.app,
     "events": events.app,
+    "forwards": forwards.app,
     "gateways": gateways.app,
     "keys": keys.app,
     "merchants": merchants.app,
@@ -49,6 +52,7 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command("redrive")(redrive.redrive)
 app.command("retention")(retention.retention)
 
 

@@ -1,4 +1,7 @@
-"""The demonstration at the start: of each gateway one signed sample event and one forged, and what each became."""
+"""The demonstration at the start: of each gateway one signed sample event and one forged, and what each became.
+
+Then a charge of the app `elevenone`, which is forwarded to the receiver.
+"""
 
 import json
 import time
@@ -13,6 +16,7 @@ from local.gateway_accounts import GatewayAccount
 from local.send import EventNotSendable, send
 from local.terminal import Terminal
 
+FORWARD_SECONDS = 10.0
 FEE_SECONDS = 5.0  # a fee that an event lacks comes from a job, a moment after the answer
 FORGED = "a secret that somebody guessed, as long as any token"
 
@@ -27,6 +31,12 @@ def demonstrate(accounts: Sequence[GatewayAccount], stack: Mapping[str, Any], te
         for account in accounts:
             rows.append((account.name, account.sample.stem, *_accepted(account, stack, database)))
             rows.append(("", "  forged", *_refused(account, stack, database)))
+        if stack.get("receiver_url"):
+            rows += [
+                ("paystack", "of the app elevenone", *_forwarded(account, stack, database))
+                for account in accounts
+                if account.name == "paystack"
+            ]
     finally:
         database.close()
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
@@ -42,6 +52,25 @@ def _accepted(account: GatewayAccount, stack: Mapping[str, Any], database: Datab
         return "none", str(reason)
     became = _what_became(database, account.name, json.loads(answer)["event"]) if status == 200 else ""
     return f"{status} {_word(answer)}", became
+
+
+def _forwarded(account: GatewayAccount, stack: Mapping[str, Any], database: Database) -> tuple[str, str]:
+    """Send a new charge of the app elevenone; return the answer and what the receiver made of it."""
+    payload = json.loads(account.sample.read_bytes())
+    number = time.time_ns() // 1_000_000
+    payload["data"] |= {"id": number, "reference": f"demo{number}", "metadata": {"app": "elevenone"}}
+    try:
+        status, answer = send(account.name, json.dumps(payload).encode(), stack)
+    except EventNotSendable as reason:
+        return "none", str(reason)
+    deadline = time.monotonic() + FORWARD_SECONDS
+    while not (found := database.query(sql.delivery_of_reference, reference=f"demo{number}")):
+        if time.monotonic() > deadline:
+            return f"{status} {_word(answer)}", "not forwarded yet"
+        time.sleep(0.1)
+    row = found[0]
+    became = "forwarded, signature verified" if row["ok"] else f"not forwarded: {row['error_message']}"
+    return f"{status} {_word(answer)}", f"{became}, {row['milliseconds']} ms after receipt"
 
 
 def _refused(account: GatewayAccount, stack: Mapping[str, Any], database: Database) -> tuple[str, str]:

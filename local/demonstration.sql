@@ -26,3 +26,12 @@ LIMIT 1
 -- name: count_events
 -- How many events of a gateway are recorded.
 SELECT count(*) AS events FROM webhook_events WHERE gateway = :gateway
+
+-- name: delivery_of_reference
+-- What became of forwarding the event of a reference.
+select l.ok, l.error_message, (extract(epoch from l.created_at - e.received_at) * 1000)::integer as milliseconds
+from webhook_forward_logs l
+join webhook_events e on e.id = l.webhook_event_id
+where l.reference = :reference::text
+order by l.id desc
+limit 1;

@@ -22,8 +22,9 @@ from typing import Any
 
 from gatehouse.aws import AwsClient
 from gatehouse.errors import AwsError, GatehouseError, MigrationRefused
+from gatehouse.sealing import Keyring
 from gatehouse.settings import AwsCredentials
-from local import kept_messages, local_database, pooler, stack_file
+from local import forwarding, kept_messages, local_database, pooler, stack_file
 from local.gateway_accounts import GatewayAccount, gateway_accounts
 from local.http_front import HttpFront
 from local.import_check import check_imports
@@ -34,6 +35,7 @@ from local.observed_function import ObservedFunction
 from local.pooler import Pooler
 from local.postgres import PostgresError, PostgresServer, stop_leftover
 from local.queue_pollers import QueuePoller
+from local.receiver import Receiver
 from local.sam_expansion import REGION
 from local.schedules import Schedules
 from local.template import Stack, TemplateError, load_stack
@@ -42,6 +44,7 @@ from local.terminal import Terminal
 CHECKOUT = Path(__file__).resolve().parent.parent
 INBOX_QUEUE = "InboxQueue"  # what lies in it exists nowhere else, and moto forgets
 API_HANDLER = "analytics_api."
+FORWARDER_HANDLER = "event_forwarder."
 DRAIN_SECONDS = 5.0
 
 
@@ -128,13 +131,15 @@ class Supervisor:
         if waited := kept_messages.give_back(folder, stack.queues, self._sqs):
             self.terminal.say(f"  {waited} messages of the last run are back in their queues")
         check_imports(stack.functions.values(), self.terminal.function_broken)
-        functions = self._functions(stack)
+        receiver = self._start_receiver(stack)
+        functions = self._functions(stack, receiver)
         self._start_pollers(stack, functions)
         self._start_schedules(stack, functions)
         self._start_front(stack, functions)
         self.stack = {
             **self._description(stack, pooled_port),
-            "command_line": self._command_line_environment(parameters, stack),
+            "receiver_url": "" if receiver is None else receiver.url + forwarding.PATH,
+            "command_line": self._command_line_environment(parameters, stack, receiver),
         }
         stack_file.write(folder, self.stack)
 
@@ -233,10 +238,28 @@ class Supervisor:
                 account.api.start()
         return stack
 
-    def _functions(self, stack: Stack) -> dict[str, ObservedFunction]:
+    def _start_receiver(self, stack: Stack) -> Receiver | None:
+        """Start an app to forward to, where the template forwards at all."""
+        if not any(spec.handler.startswith(FORWARDER_HANDLER) for spec in stack.functions.values()):
+            return None
+        keyring = Keyring({"current": "k1", "keys": {"k1": self._kept.key("data_key_1")}})
+        database = local_database.connect(self._server.url(local_database.NAME))
+        try:
+            secrets = forwarding.secrets_of_app(database, keyring)
+            receiver = Receiver(
+                secrets, self._ports.port("receiver"), say=lambda line: self.terminal.say(f"{'':10}app: {line}")
+            )
+            self._started.callback(receiver.stop)
+            receiver.start()
+            forwarding.tell_where(database, keyring, receiver)
+        finally:
+            database.close()
+        return receiver
+
+    def _functions(self, stack: Stack, receiver: Receiver | None) -> dict[str, ObservedFunction]:
         listeners = {_webhook_of(account, stack): account.api.gateway for account in self.accounts if account.api}
         # For all, and not the webhooks alone: inbox_replayer checks what could not be checked when it came.
-        local_settings = {"DATABASE_TLS": "off"}
+        local_settings = {"DATABASE_TLS": "off"} | ({"FORWARDING_ALLOWED_LOCAL": receiver.address} if receiver else {})
         for account in self.accounts:
             local_settings |= account.settings
         functions = {}
@@ -332,7 +355,9 @@ class Supervisor:
             return ""
         return local_database.make_api_key(self._server, self._kept)
 
-    def _command_line_environment(self, parameters: Mapping[str, str], stack: Stack) -> dict[str, str]:
+    def _command_line_environment(
+        self, parameters: Mapping[str, str], stack: Stack, receiver: Receiver | None
+    ) -> dict[str, str]:
         """Return the settings with which `gatehouse` commands talk to this stack, as ops do to a deployed one."""
         queues = {
             f"{name.removesuffix('DeadLetterQueue').removesuffix('Queue').upper()}"
@@ -347,6 +372,7 @@ class Supervisor:
             "DATABASE_TLS": "off",
             "DATABASE_SECRET_ARN": parameters["OpsDatabaseSecretArn"],
             "DATA_KEYS_SECRET_ARN": parameters["DataKeysSecretArn"],
+            **({"FORWARDING_ALLOWED_LOCAL": receiver.address} if receiver else {}),
             **queues,
         }
 

@@ -7,6 +7,7 @@ from analytics_api import (
     audit,
     customers,
     disputes,
+    forwards,
     invoices,
     orders,
     payments,
@@ -31,6 +32,7 @@ ROUTERS = (
     invoices.router,
     payouts.router,
     apps.router,
+    forwards.router,
     audit.router,
     server.router,
 )

@@ -1,11 +1,13 @@
-"""Rings again, once a minute, for every job that is due and not done."""
+"""Rings again, once a minute, for every job that is due and not done, and notes what the settings say of apps."""
 
 from typing import Any
 
 from gatehouse.database.connection import database
+from gatehouse.forwarding.app_rows import keep_environment_url
 from gatehouse.jobs.bell import bell
 from gatehouse.jobs.sweep import sweep
 from gatehouse.observability import log, metrics
+from gatehouse.settings import settings
 
 SECONDS_TO_STOP_IN = 5  # before Lambda would stop us in the middle
 
@@ -15,6 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ARG
     log.bind(request_id=context.aws_request_id)
     try:
         seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_STOP_IN
+        keep_environment_url(database(), settings().elevenone_webhook_url)
         return sweep(database(), bell(), seconds=seconds)
     finally:
         metrics.emit()

@@ -325,6 +325,38 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.apps_of_event(p_event_row bigint)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select coalesce(array_agg(distinct app order by app), '{}')
+    from (
+        select t.app from app_transactions t where t.webhook_event_id = p_event_row
+        union all
+        select coalesce(home.app, p.app) from facts f join payments p on p.id = f.subject_id
+        left join payments home on home.id = p.merged_into
+        where f.webhook_event_id = p_event_row and f.kind = 'payment'
+        union all
+        select p.app from facts f join refunds r on r.id = f.subject_id join payments p on p.id = r.payment_id
+        where f.webhook_event_id = p_event_row and f.kind = 'refund'
+        union all
+        select p.app from facts f join disputes d on d.id = f.subject_id join payments p on p.id = d.payment_id
+        where f.webhook_event_id = p_event_row and f.kind = 'dispute'
+        union all
+        select s.app from facts f join subscriptions s on s.id = f.subject_id
+        where f.webhook_event_id = p_event_row and f.kind = 'subscription'
+        union all
+        select s.app from facts f join invoices i on i.id = f.subject_id
+        join subscriptions s on s.gateway = i.gateway and s.account = i.account and s.gateway_id = i.subscription_ref
+        where f.webhook_event_id = p_event_row and f.kind = 'invoice'
+        union all
+        select c.app from facts f join gateway_customers c on c.id = f.subject_id
+        where f.webhook_event_id = p_event_row and f.kind = 'customer'
+    ) as named
+    where app is not null
+$function$;
+
 CREATE OR REPLACE FUNCTION public.audit_hash(hash_key bytea, value jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -1381,6 +1413,86 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.forward_again(p_log_id bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    logged webhook_forward_logs;
+    held jobs;
+begin
+    select * into logged from webhook_forward_logs where id = p_log_id and merchant = working_for();
+    select * into held from jobs where id = logged.job_id and topic = 'forward' for update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such delivery';
+    elsif held.status = 'leased' then
+        raise exception using errcode = 'GH009', message = 'it is being delivered at this moment';
+    end if;
+    update jobs set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null
+    where id = held.id;
+    return held.id;
+end
+$function$;
+REVOKE ALL ON FUNCTION forward_again(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forward_again(bigint) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.forward_what_belongs_elsewhere()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_table_name = 'app_transactions' then
+        if new.webhook_event_id is distinct from nullif(current_setting('gatehouse.event_row', true), '')::bigint
+            and new.created_at > now() - interval '7 days'
+        then
+            perform write_forwards(new.webhook_event_id);
+        end if;
+        return null;
+    end if;
+    perform write_forwards(late.id)
+    from (
+        select distinct f.webhook_event_id as id from facts f
+        where f.kind = rtrim(tg_table_name, 's') and f.subject_id = new.id and f.webhook_event_id is not null
+          and f.received_at > now() - interval '7 days'
+        order by 1
+    ) as late
+    -- The event that is being recorded follows at its end.
+    where late.id is distinct from nullif(current_setting('gatehouse.event_row', true), '')::bigint;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.forwards_to_repeat(p_merchant text, p_filters jsonb, p_redrive bigint)
+ RETURNS TABLE(job bigint, app text, gateway text, amount_minor bigint, currency text, hindrance text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select
+        j.id, j.arguments ->> 'app', e.gateway, t.amount_minor, t.currency,
+        case
+            when a.name is null or coalesce(a.target_url, a.environment_url) is null then 'the app has no address'
+            when not exists (
+                select from webhook_payloads p
+                where p.webhook_event_id = e.id and p.received_at = e.received_at
+            ) then 'the bytes of the event are gone'
+            when a.is_paused then 'the app is paused'
+        end
+    from jobs j
+    join webhook_events e on e.id = j.webhook_event_id
+    left join apps a on a.merchant = j.merchant and a.name = j.arguments ->> 'app'
+    left join app_transactions t on t.webhook_event_id = e.id
+    where j.topic = 'forward' and j.merchant = p_merchant
+      and j.status = case when (p_filters ->> 'replay')::boolean then 'done' else 'dead' end
+      and (p_redrive is null or j.redrive_id is distinct from p_redrive)
+      and (not p_filters ? 'app' or j.arguments ->> 'app' = p_filters ->> 'app')
+      and (not p_filters ? 'gateway' or e.gateway = p_filters ->> 'gateway')
+      and (not p_filters ? 'error' or position(lower(p_filters ->> 'error') in lower(j.last_error)) > 0)
+      and (not p_filters ? 'since' or e.received_at >= (p_filters ->> 'since')::timestamptz)
+      and (not p_filters ? 'until' or e.received_at < (p_filters ->> 'until')::timestamptz)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.home_of_subject(p_merchant text, p_gateway text, p_account text, p_kind text, p_objects jsonb, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1428,6 +1540,24 @@ begin
     on conflict (gateway, account, kind, object_id, subject_kind) do nothing;
     return home;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.is_taken(p_takes jsonb, p_app text, p_apps text[], p_gateway text, p_type text, p_amount_minor bigint, p_currency text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select coalesce(
+        (coalesce((p_takes ->> 'every_app')::boolean, false) or p_app = any (p_apps))
+        and (not p_takes ? 'gateways' or p_takes -> 'gateways' ? p_gateway)
+        and (not p_takes ? 'types' or exists (
+            select from jsonb_array_elements_text(p_takes -> 'types') as pattern
+            where p_type like
+                replace(replace(replace(replace(pattern, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')))
+        and (not p_takes ? 'currencies' or p_takes -> 'currencies' ? p_currency)
+        and (not p_takes ? 'least_minor' or p_amount_minor >= (p_takes ->> 'least_minor')::bigint)
+        and (not p_takes ? 'most_minor' or p_amount_minor <= (p_takes ->> 'most_minor')::bigint),
+        false)
 $function$;
 
 CREATE OR REPLACE FUNCTION public.join_payments(p_ids bigint[])
@@ -1656,6 +1786,17 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.may_be_forwarded(p_event webhook_events)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select (
+        p_event.status = 'applied'
+        or (p_event.status = 'ignored' and p_event.reason not like 'wrong mode%' and p_event.reason not like 'switched off%')
+    ) and p_event.gateway not in ('sayswitch', 'mx_merchant')
+$function$;
+
 CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
  RETURNS text
  LANGUAGE plpgsql
@@ -1817,8 +1958,9 @@ begin
             p_joining
         );
     end if;
-    return jsonb_build_object(
-        'event_row', event_row, 'jobs', written_jobs || (applied -> 'jobs'), 'changed', applied -> 'changed');
+    -- Last, as only now it is known whose the event is.
+    written_jobs := written_jobs || (applied -> 'jobs') || write_forwards(event_row);
+    return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'changed', applied -> 'changed');
 end
 $function$;
 
@@ -1900,8 +2042,9 @@ begin
             p_joining
         );
     end if;
-    return jsonb_build_object(
-        'event_row', event_row, 'jobs', written_jobs || (applied -> 'jobs'), 'changed', applied -> 'changed');
+    -- Last, as only now it is known whose the event is.
+    written_jobs := written_jobs || (applied -> 'jobs') || write_forwards(event_row);
+    return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'changed', applied -> 'changed');
 end
 $function$;
 
@@ -2550,6 +2693,52 @@ end
 $function$;
 REVOKE ALL ON FUNCTION write_audit() FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.write_forwards(p_event_row bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    event webhook_events;
+    belongs_to text[];
+    said record;
+    told text;
+    job bigint;
+    written jsonb := '[]';
+begin
+    select * into event from webhook_events where id = p_event_row;
+    if not may_be_forwarded(event) or not exists (
+        select from apps a where a.merchant = event.merchant and (a.target_url is not null or a.environment_url is not null)
+    ) then
+        return written;
+    end if;
+    belongs_to := apps_of_event(p_event_row);
+    select
+        coalesce((f.words ->> 'amount_minor')::bigint, (f.words ->> 'total_minor')::bigint) as amount_minor,
+        f.words ->> 'currency' as currency
+    into said
+    from facts f
+    where f.webhook_event_id = p_event_row and f.words ?| array['amount_minor', 'total_minor']
+    order by f.id limit 1;
+    for told in
+        select a.name from apps a
+        where a.merchant = event.merchant and (a.target_url is not null or a.environment_url is not null)
+          and (a.takes_health_data or event.gateway <> 'mx_merchant')
+          and is_taken(a.takes, a.name, belongs_to, event.gateway, event.type, said.amount_minor, said.currency)
+        order by a.name
+    loop
+        insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)
+        values (
+            'forward', p_event_row || '/' || told, event.merchant, jsonb_build_object('app', told), p_event_row)
+        on conflict (topic, business_key) do nothing
+        returning id into job;
+        if found then
+            written := written || jsonb_build_object('id', job, 'topic', 'forward');
+        end if;
+    end loop;
+    return written;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.write_needs(p_merchant text, p_event_row bigint, p_needs jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -2658,6 +2847,7 @@ CREATE INDEX app_transactions_user ON public.app_transactions USING btree (merch
 ALTER TABLE app_transactions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON app_transactions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON app_transactions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER forward_transaction AFTER UPDATE ON public.app_transactions FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 GRANT INSERT, SELECT, UPDATE ON TABLE app_transactions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE app_transactions TO gatehouse_api;
 
@@ -2667,8 +2857,37 @@ CREATE TABLE apps (
     is_default boolean NOT NULL DEFAULT false,
     plans text[] NOT NULL DEFAULT '{}'::text[],
     created_at timestamp with time zone NOT NULL DEFAULT now(),
+    target_url text,
+    environment_url text,
+    is_paused boolean NOT NULL DEFAULT false,
+    paused_because text,
+    takes jsonb NOT NULL DEFAULT '{}'::jsonb,
+    takes_health_data boolean NOT NULL DEFAULT false,
+    router_source text,
+    attempts smallint,
+    attempt_milliseconds integer,
+    waits_milliseconds integer[],
+    rate_per_second double precision,
+    burst integer NOT NULL DEFAULT 10,
+    sealed bytea,
+    key_id text,
+    circuit_state text NOT NULL DEFAULT 'closed'::text,
+    circuit_failures integer NOT NULL DEFAULT 0,
+    circuit_opened_at timestamp with time zone,
+    circuit_probe_at timestamp with time zone,
+    bucket_tokens double precision,
+    bucket_filled_at timestamp with time zone,
     CONSTRAINT apps_pkey PRIMARY KEY (merchant, name),
+    CONSTRAINT apps_attempt_milliseconds_check CHECK (((attempt_milliseconds >= 100) AND (attempt_milliseconds <= 10000))),
+    CONSTRAINT apps_attempts_check CHECK (((attempts >= 1) AND (attempts <= 5))),
+    CONSTRAINT apps_burst_check CHECK ((burst >= 1)),
+    CONSTRAINT apps_check CHECK (((sealed IS NULL) = (key_id IS NULL))),
+    CONSTRAINT apps_circuit_state_check CHECK ((circuit_state = ANY (ARRAY['closed'::text, 'open'::text, 'half_open'::text]))),
     CONSTRAINT apps_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9_-]{0,39}$'::text)),
+    CONSTRAINT apps_rate_per_second_check CHECK ((rate_per_second > (0)::double precision)),
+    CONSTRAINT apps_takes_check CHECK ((jsonb_typeof(takes) = 'object'::text)),
+    CONSTRAINT apps_target_url_check CHECK (((length(target_url) >= 8) AND (length(target_url) <= 2048))),
+    CONSTRAINT apps_waits_milliseconds_check CHECK ((((cardinality(waits_milliseconds) >= 1) AND (cardinality(waits_milliseconds) <= 5)) AND (0 <= ALL (waits_milliseconds)) AND (2000 >= ALL (waits_milliseconds)))),
     CONSTRAINT apps_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
 CREATE UNIQUE INDEX apps_default ON public.apps USING btree (merchant) WHERE is_default;
@@ -2676,7 +2895,8 @@ ALTER TABLE apps ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON apps FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON apps FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE apps TO gatehouse_ops;
-GRANT SELECT ON TABLE apps TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+GRANT SELECT (merchant, name, is_default, plans, created_at, target_url, environment_url, is_paused, paused_because, takes, takes_health_data, router_source, attempts, attempt_milliseconds, waits_milliseconds, rate_per_second, burst, circuit_state, circuit_failures, circuit_opened_at, circuit_probe_at) ON TABLE apps TO gatehouse_api, gatehouse_intake;
+GRANT SELECT, UPDATE (environment_url, is_paused, paused_because, sealed, key_id, circuit_state, circuit_failures, circuit_opened_at, circuit_probe_at, bucket_tokens, bucket_filled_at) ON TABLE apps TO gatehouse_worker;
 
 CREATE TABLE audit_hash_key (
     only_one boolean NOT NULL DEFAULT true,
@@ -2933,6 +3153,7 @@ CREATE TABLE jobs (
     webhook_event_id bigint,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     finished_at timestamp with time zone,
+    redrive_id bigint,
     CONSTRAINT jobs_pkey PRIMARY KEY (id),
     CONSTRAINT jobs_topic_business_key_key UNIQUE (topic, business_key),
     CONSTRAINT jobs_check CHECK (((status = 'leased'::text) = ((lease_token IS NOT NULL) AND (lease_until IS NOT NULL)))),
@@ -2941,6 +3162,8 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_burials_to_tell ON public.jobs USING btree (id) WHERE (NOT burial_told);
 CREATE INDEX jobs_dead ON public.jobs USING btree (topic, finished_at) WHERE (status = 'dead'::text);
 CREATE INDEX jobs_event ON public.jobs USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
+CREATE INDEX jobs_forwards ON public.jobs USING btree (merchant, ((arguments ->> 'app'::text)), id) WHERE ((topic = 'forward'::text) AND (status <> 'done'::text));
+CREATE INDEX jobs_redrive ON public.jobs USING btree (redrive_id) WHERE (redrive_id IS NOT NULL);
 CREATE INDEX jobs_to_ring ON public.jobs USING btree (ring_after) WHERE (status = ANY (ARRAY['waiting'::text, 'leased'::text]));
 ALTER TABLE jobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON jobs FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
@@ -3170,6 +3393,7 @@ CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH RO
 CREATE TRIGGER follow_payment_of_order_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.order_id IS NOT NULL)) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_of_order_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((old.order_id IS NOT NULL) OR (new.order_id IS NOT NULL)) AND ((((((((old.order_id IS DISTINCT FROM new.order_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.received_minor IS DISTINCT FROM new.received_minor)) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.completed_at IS DISTINCT FROM new.completed_at)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR (old.merged_into IS DISTINCT FROM new.merged_into)))) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
@@ -3221,6 +3445,22 @@ CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW 
 CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE redrives (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    actor text NOT NULL,
+    filters jsonb NOT NULL,
+    planned integer NOT NULL,
+    sent integer NOT NULL DEFAULT 0,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    finished_at timestamp with time zone,
+    CONSTRAINT redrives_pkey PRIMARY KEY (id)
+);
+ALTER TABLE redrives ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON redrives FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON redrives FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE redrives TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE refund_requests (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -3368,6 +3608,7 @@ CREATE POLICY all_merchants ON subscriptions FOR ALL TO CURRENT_USER, gatehouse_
 CREATE POLICY own_merchant ON subscriptions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_subscription_insert AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN (((new.app_from <> 'default'::text) OR (new.user_id IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL)))) EXECUTE FUNCTION follow_subscription();
 CREATE TRIGGER follow_subscription_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.gateway_id IS DISTINCT FROM new.gateway_id)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_subscription();
+CREATE TRIGGER forward_subscription AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER subscriptions_audit_delete AFTER DELETE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
@@ -3404,6 +3645,35 @@ CREATE POLICY own_merchant ON webhook_events FOR ALL TO gatehouse_api, gatehouse
 GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake, gatehouse_worker;
 GRANT INSERT, SELECT, UPDATE ON TABLE webhook_events TO gatehouse_ops;
 GRANT SELECT ON TABLE webhook_events TO gatehouse_api;
+
+CREATE TABLE webhook_forward_logs (
+    id bigint NOT NULL DEFAULT nextval('webhook_forward_logs_id_seq'::regclass),
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    app text NOT NULL,
+    target_url text NOT NULL,
+    ok boolean NOT NULL,
+    status_code integer,
+    attempt_count integer NOT NULL DEFAULT 1,
+    error_message text,
+    reference text,
+    merchant text NOT NULL,
+    gateway text,
+    duration_ms integer,
+    error_class text,
+    webhook_event_id bigint,
+    job_id bigint,
+    CONSTRAINT webhook_forward_logs_pkey PRIMARY KEY (id)
+);
+CREATE INDEX webhook_forward_logs_app ON public.webhook_forward_logs USING btree (merchant, app, id DESC);
+CREATE INDEX webhook_forward_logs_created ON public.webhook_forward_logs USING btree (created_at DESC);
+CREATE INDEX webhook_forward_logs_event ON public.webhook_forward_logs USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
+CREATE INDEX webhook_forward_logs_failed ON public.webhook_forward_logs USING btree (id DESC) WHERE (NOT ok);
+CREATE INDEX webhook_forward_logs_reference ON public.webhook_forward_logs USING btree (reference) WHERE (reference IS NOT NULL);
+ALTER TABLE webhook_forward_logs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON webhook_forward_logs FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON webhook_forward_logs FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT ON TABLE webhook_forward_logs TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE webhook_forward_logs TO gatehouse_api;
 
 CREATE TABLE webhook_payloads (
     webhook_event_id bigint NOT NULL,

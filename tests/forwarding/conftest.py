@@ -4,8 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from gatehouse.database.connection import Database
+from gatehouse.sealing import Keyring
 from tests.forwarding.apps import Ground
+from tests.forwarding.story import Story
+from tests.intake.conftest import intake, keyring, ops, worker
+from tests.support.gatehouse_database import GatehouseDatabase
+from tests.support.queues import Queues
 from tests.support.tls import Authority, new_authority
+
+__all__ = ["intake", "keyring", "ops", "worker"]
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +29,17 @@ def ground(authority: Authority) -> Iterator[Ground]:
     yield made
     for each in made.connections:
         each.close()
+
+
+@pytest.fixture
+def story(
+    gatehouse_database: GatehouseDatabase,
+    intake: Database,
+    worker: Database,
+    ops: Database,
+    keyring: Keyring,
+    queues: Queues,
+    ground: Ground,
+) -> Story:
+    """A database, queues and apps to tell."""
+    return Story(gatehouse_database, intake, worker, ops, keyring, queues, ground)

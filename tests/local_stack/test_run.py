@@ -302,7 +302,8 @@ def test_a_killed_run_is_followed_by_one_that_works_at_once_and_has_lost_nothing
 ) -> None:
     with make_run(options, "--demo", "1") as first:
         assert httpx.get(f"{first.facts['api_url']}/health/database", timeout=20).status_code == 200
-        assert count_events(first.facts) == 5  # one of each gateway; what was forged is not there
+        # One of each gateway, and one that is forwarded; what was forged is not there.
+        assert count_events(first.facts) == 6
         assert "payment 1 completed" in first.output.read_text()
         assert first.facts["gateways"]["mx_merchant"]["url"].rpartition("/")[2] not in first.output.read_text()
         # An event that was answered with 200 while Postgres was away is in a queue, and nowhere else.
@@ -320,7 +321,7 @@ def test_a_killed_run_is_followed_by_one_that_works_at_once_and_has_lost_nothing
     with make_run(options, "--demo", "0") as second:
         assert second.facts["database_url"] == first.facts["database_url"]
         assert httpx.get(f"{second.facts['api_url']}/health/database", timeout=20).status_code == 200
-        wait_until(lambda: count_events(second.facts) == 6)
+        wait_until(lambda: count_events(second.facts) == 7)
         children = children_of(second.process.pid) | {postgres_pid(second.facts)}
         second.process.send_signal(signal.SIGTERM)
         assert second.process.wait(20) == 0

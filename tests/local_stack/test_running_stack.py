@@ -33,11 +33,14 @@ BECAME = {
 }
 
 
-@pytest.mark.req("G1", "G2", "G3", "G4", "G5", "G6", "G7", "G17", "O2")
+@pytest.mark.req("G1", "G2", "G3", "G4", "G5", "G6", "G7", "G17", "O2", "R2", "R4")
 def test_the_demonstration_shows_what_each_gateways_event_became(running_stack: RunningStack) -> None:
     supervisor = running_stack.supervisor
     demonstrate(supervisor.accounts, running_stack.facts, supervisor.terminal)
-    table = running_stack.lines[-2 * len(BECAME) :]
+    *table, forwarded = running_stack.lines[-2 * len(BECAME) - 1 :]
+    assert re.fullmatch(
+        r"  paystack +of the app elevenone +200 applied +forwarded, signature verified, \d+ ms after receipt", forwarded
+    )
     for gateway, accepted, forged in zip(BECAME, table[::2], table[1::2], strict=True):
         assert re.fullmatch(rf"  {gateway} +{BECAME[gateway]}", accepted)
         assert re.fullmatch(r" +forged +40[01] SIGNATURE_REFUSED +nothing", forged)

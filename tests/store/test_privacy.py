@@ -235,6 +235,11 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
         caller = Caller(key[3:11], merchant, "viewer")
         answer_once(api, caller, "once", b"asked", lambda _: Answer(201, {"id": 1}))
         erase_customer(ops, merchant, "erased@example.com")
+        gatehouse_database.sql(
+            "insert into webhook_forward_logs (app, target_url, ok, merchant)"
+            f" values ('nexai', 'https://app.example.com', true, '{merchant}');"
+            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1)"
+        )
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
         " where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and not a.attisdropped"

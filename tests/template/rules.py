@@ -23,7 +23,9 @@ HARMLESS_MANAGED_POLICIES = {"arn:aws:iam::aws:policy/service-role/AWSLambdaBasi
 ACCESS_LOG_FIELDS = ("requestId", "routeKey", "status", "integrationErrorMessage", "responseLatency", "sourceIp")
 
 # `make run` gives these to the functions; the settings accept them, or do harm only, where STAGE is local.
-LOCAL_VARIABLES = {"DATABASE_TLS", "PAYPAL_CERTIFICATE_HOST", "PAYPAL_CERTIFICATE_ROOT_FILE"}
+LOCAL_VARIABLES = {
+    *("DATABASE_TLS", "FORWARDING_ALLOWED_LOCAL", "PAYPAL_CERTIFICATE_HOST", "PAYPAL_CERTIFICATE_ROOT_FILE"),
+}
 LOCAL_PREFIXES = ("AWS_ENDPOINT_URL",)
 
 SECRET_LOOKING_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL|POSTGRES_URL")

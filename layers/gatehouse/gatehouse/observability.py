@@ -16,6 +16,7 @@ import json
 import math
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -110,6 +111,7 @@ METRICS = {
     "BellsNotRung": Metric("Count", "Jobs whose message could not be sent in time; the sweeper rings again."),
     "JobsDone": Metric("Count", "Jobs that were finished."),
     "JobsPostponed": Metric("Count", "Jobs that will be tried again later."),
+    "JobsHeld": Metric("Count", "Jobs held back without a try: the app is paused or ill, or wants less speed."),
     "JobsBuried": Metric("Count", "Jobs that were given up and lie in the dead-letter queue."),
     "JobsRungAgain": Metric("Count", "Jobs that were due and not done, rung again by the sweeper."),
     "JobsWaiting": Metric("Count", "Jobs that are not done yet."),
@@ -117,6 +119,9 @@ METRICS = {
     "MessagesFailed": Metric("Count", "Queue messages that were reported as failed and come back."),
     "ApiTime": Metric("Milliseconds", "From a request's arrival in the API function to its answer."),
     "ApiFailures": Metric("Count", "Requests to the API that were answered with 5xx."),
+    "ForwardsDelivered": Metric("Count", "Deliveries that an app took."),
+    "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
+    "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 
@@ -131,21 +136,25 @@ class Metrics:
         self._write = write or _write_to_stdout
         self._clock = clock
         self._gathered: dict[tuple[tuple[str, str], ...], dict[str, list[float]]] = {}
+        self._turn = threading.RLock()  # event_forwarder delivers in threads
 
     def count(self, name: str, value: int = 1, **dimensions: str) -> None:
         """Add to a metric that counts."""
-        values = self._values(name, dimensions)
-        values[:] = [sum(values) + value]
+        with self._turn:
+            values = self._values(name, dimensions)
+            values[:] = [sum(values) + value]
 
     def measure(self, name: str, value: float, **dimensions: str) -> None:
         """Note one measured value, such as a time; CloudWatch makes percentiles of them."""
-        if len(self._values(name, dimensions)) == MOST_VALUES:
-            self.emit()
-        self._values(name, dimensions).append(round(float(value), 3))
+        with self._turn:
+            if len(self._values(name, dimensions)) == MOST_VALUES:
+                self.emit()
+            self._values(name, dimensions).append(round(float(value), 3))
 
     def emit(self) -> None:
         """Print what was gathered, one line for each set of dimension values, and begin anew."""
-        gathered, self._gathered = self._gathered, {}
+        with self._turn:
+            gathered, self._gathered = self._gathered, {}
         for dimensions, values in gathered.items():
             self._write(json.dumps(_embedded(dict(dimensions), values, round(self._clock() * 1000))))
 

@@ -80,6 +80,17 @@ class Settings:
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
+    forwarding_queue_url: str = text("Queue that rings for jobs which forward an event to an app.")
+    forwarding_dlq_url: str = text("Dead-letter queue of the same.")
+    elevenone_webhook_url: str = text(
+        "Where the app elevenone of the merchant `default` is told of its events; what `gatehouse apps set` says wins."
+    )
+    forwarding_retry_attempts: int = number("How often an app is asked in one delivery.", 3, least=1, most=5)
+    forwarding_timeout_ms: int = number("Milliseconds that one such attempt may take.", 6000, least=100, most=10_000)
+    forwarding_source: str = text("What the header x-router-source says.", "nexai-paystack-router")
+    forwarding_allowed_local: str = text(
+        "Addresses of this machine that may be forwarded to, by commas; accepted only in the local stage."
+    )
     inbox_queue_url: str = text("Queue for sealed requests that arrive while the database is away.")
     inbox_dlq_url: str = text("Dead-letter queue of the same.")
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
@@ -107,6 +118,11 @@ class Settings:
         "Where a function restored from a snapshot fetches its credentials; Lambda sets it."
     )
     log_level: str = one_of("The least that is logged.", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+
+    @property
+    def allowed_local(self) -> tuple[str, ...]:
+        """Return the addresses of FORWARDING_ALLOWED_LOCAL, one by one."""
+        return tuple(each for each in (part.strip() for part in self.forwarding_allowed_local.split(",")) if each)
 
     @property
     def api_origins(self) -> tuple[str, ...]:
@@ -160,6 +176,7 @@ def load(environment: Mapping[str, str]) -> Settings:
     if found.stage != "local" and found.database_tls == "off":
         wrong.append("DATABASE_TLS is 'off', which is accepted only where STAGE is local")
     wrong += _wrong_stand_in(found)
+    wrong += _wrong_forwarding(found)
     wrong += [
         f"API_ALLOWED_ORIGINS names {each!r}, which is no origin such as https://shop.example.com"
         for each in found.api_origins
@@ -177,3 +194,17 @@ def _wrong_stand_in(found: Settings) -> list[str]:
     if host and found.stage != "local":
         return ["PAYPAL_CERTIFICATE_HOST is accepted only where STAGE is local"]
     return []
+
+
+def _wrong_forwarding(found: Settings) -> list[str]:
+    """Say what is wrong with the addresses; whether one is public is asked when it is used, as that can change."""
+    wrong = []
+    url = found.elevenone_webhook_url
+    schemes = "https?" if found.stage == "local" else "https"
+    if url and not re.fullmatch(rf"{schemes}://[^\s@/?#]+(?:[/?][^\s#]*)?", url):
+        wrong.append("ELEVENONE_WEBHOOK_URL is no https address such as https://app.example.com/webhooks")
+    if not re.fullmatch(r"[!-~](?:[ -~]{0,198}[!-~])?", found.forwarding_source):
+        wrong.append("FORWARDING_SOURCE is no value of a header")
+    if found.forwarding_allowed_local and found.stage != "local":
+        wrong.append("FORWARDING_ALLOWED_LOCAL is accepted only where STAGE is local")
+    return wrong

@@ -18,6 +18,7 @@ from gatehouse.errors import (
     TimeoutError,
 )
 from gatehouse.facts import Event
+from gatehouse.forwarding.loops import is_our_own
 from gatehouse.gateways import Verified
 from gatehouse.http_request import HttpRequest, answer, read_request
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT, AccountDirectory, AccountNotReachable
@@ -88,6 +89,10 @@ def receive(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str,
     try:
         request = read_request(event, now=desk.now())
         log.add(api_request_id=request.request_id, account=account_named_in(request))
+        if is_our_own(request.headers):
+            raise RequestRefused(
+                "a Gatehouse has forwarded this; its app's address is a webhook", code="FORWARDED_BY_US"
+            )
         status, words = 200, _take(gateway, request, desk)
     except RequestRefused as refusal:
         metrics.count(

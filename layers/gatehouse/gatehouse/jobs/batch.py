@@ -7,6 +7,7 @@ invocation fails, and Lambda backs off.
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
@@ -51,8 +52,12 @@ def work_through(
     bell: Bell,
     *,
     least_milliseconds_left: int = LEAST_MILLISECONDS_LEFT,
+    threads: int = 1,
 ) -> dict[str, Any]:
-    """Work on the job of each message and return the partial batch answer that SQS expects."""
+    """Work on the job of each message and return the partial batch answer that SQS expects.
+
+    With several threads the jobs of a batch are worked on at once, so that one that has to wait holds up no other.
+    """
 
     def handle(record: SQSRecord) -> str:
         if context.get_remaining_time_in_millis() < least_milliseconds_left:
@@ -60,7 +65,11 @@ def work_through(
         job_id, burial = _job_named_in(record.body)
         return work_on(job_id, workers, database, bell, burial=burial)
 
-    return each_message(event, handle)
+    if threads == 1:
+        return each_message(event, handle)
+    with ThreadPoolExecutor(threads) as pool:
+        begun = {each["messageId"]: pool.submit(handle, SQSRecord(each)) for each in event["Records"]}
+        return each_message(event, lambda record: begun[record.message_id].result())
 
 
 def each_message(event: Mapping[str, Any], handle: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ sql = load_statements(Path(__file__).with_name("jobs.sql"))
 
 LEASE_LOST = "GH002"
 TELL_SECONDS = 2.0
-METRIC_OF = {"done": "JobsDone", "postponed": "JobsPostponed", "buried": "JobsBuried"}
+METRIC_OF = {"done": "JobsDone", "postponed": "JobsPostponed", "held": "JobsHeld", "buried": "JobsBuried"}
 
 
 class Job(NamedTuple):
@@ -44,22 +44,31 @@ class Postponed(NamedTuple):
 
     reason: str
     least_seconds: float = 0.0
+    effects: Sequence[Bound] = ()
+
+
+class Held(NamedTuple):
+    """The work was not tried, for a reason that is not its own; it comes again later, and no attempt is counted."""
+
+    reason: str
+    seconds: float
 
 
 class Hopeless(NamedTuple):
     """The work can never be done as it stands; a person has to look."""
 
     reason: str
+    effects: Sequence[Bound] = ()
 
 
-Outcome = Done | Postponed | Hopeless
+Outcome = Done | Postponed | Held | Hopeless
 Worker = Callable[[Job], Outcome]
 
 
 def work_on(
     job_id: int, workers: Mapping[str, Worker], database: Database, bell: Bell, *, burial: int | None = None
 ) -> str:
-    """Claim one job and settle it; say what became of it: done, postponed, buried, lost, or nothing to do."""
+    """Claim one job and settle it; say what became of it: done, postponed, held, buried, lost, or nothing to do."""
     row = _claim(database, job_id, burial)
     if row is None:
         return "nothing to do"
@@ -103,13 +112,17 @@ def _outcome(worker: Worker, job: Job) -> Outcome:
 def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: Bell) -> str:
     if isinstance(outcome, Done):
         return _finish(job, outcome, database, bell)
+    if isinstance(outcome, Held):
+        kept = database.query(
+            sql.hold, id=job.id, token=job.lease_token, error=outcome.reason[:500], delay_seconds=str(outcome.seconds)
+        )
+        return "held" if kept else "lost"
     if isinstance(outcome, Postponed) and job.attempts < topic.most_attempts:
         delay = max(backoff_seconds(topic, job.attempts), outcome.least_seconds)
-        kept = database.query(
-            sql.postpone, id=job.id, token=job.lease_token, error=outcome.reason[:500], delay_seconds=str(delay)
-        )
-        return "postponed" if kept else "lost"
-    return _bury(job, outcome.reason, database, bell)
+        postpone = sql.postpone(id=job.id, token=job.lease_token, error=outcome.reason[:500], delay_seconds=str(delay))
+        # What was tried was tried, also where the lease was lost meanwhile: so the effects stand in any case.
+        return "postponed" if database.flush([*outcome.effects, postpone])[-1].rows else "lost"
+    return _bury(job, outcome.reason, database, bell, outcome.effects)
 
 
 def _finish(job: Job, outcome: Done, database: Database, bell: Bell) -> str:
@@ -126,8 +139,9 @@ def _finish(job: Job, outcome: Done, database: Database, bell: Bell) -> str:
     return "done"
 
 
-def _bury(job: Job, reason: str, database: Database, bell: Bell) -> str:
-    rows = database.query(sql.bury, id=job.id, token=job.lease_token, error=reason[:500])
+def _bury(job: Job, reason: str, database: Database, bell: Bell, effects: Sequence[Bound] = ()) -> str:
+    bury = sql.bury(id=job.id, token=job.lease_token, error=reason[:500])
+    rows = database.flush([*effects, bury])[-1].rows
     if not rows:
         return "lost"
     log.warning("job buried", job=job.id, topic=job.topic, reason=reason)

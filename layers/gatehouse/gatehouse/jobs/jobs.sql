@@ -46,6 +46,15 @@ set status = 'waiting', lease_token = null, lease_until = null, last_error = :er
 where id = :id::bigint and lease_token = :token::uuid
 returning id;
 
+-- name: hold
+-- Gives a job back that was not tried: as postpone, and the attempt does not count.
+update jobs
+set status = 'waiting', lease_token = null, lease_until = null, last_error = :error::text, attempts = attempts - 1,
+    due_at = now() + make_interval(secs => :delay_seconds::double precision),
+    ring_after = now() + make_interval(secs => :delay_seconds::double precision)
+where id = :id::bigint and lease_token = :token::uuid
+returning id;
+
 -- name: bury
 -- Gives a job up; its dead-letter queue is told next, and by the sweeper where that fails.
 update jobs

@@ -16,6 +16,7 @@ class Topic(NamedTuple):
     lease_seconds: int  # longer than the worker's function may run
     most_attempts: int
     first_backoff_seconds: int
+    longest_backoff_seconds: int = LONGEST_BACKOFF_SECONDS
 
 
 TOPICS = {
@@ -27,6 +28,15 @@ TOPICS = {
         Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30),
         # Of an interrupted refund the first few attempts look for it at the gateway: 12 attempts are about 9 hours.
         Topic("send_refund", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
+        # An app that is down for a weekend still gets everything: 15 deliveries are about four days.
+        Topic(
+            "forward",
+            "forwarding",
+            lease_seconds=90,
+            most_attempts=15,
+            first_backoff_seconds=30,
+            longest_backoff_seconds=24 * 3600,
+        ),
     )
 }
 
@@ -34,4 +44,4 @@ TOPICS = {
 def backoff_seconds(topic: Topic, attempts: int) -> float:
     """Return how long to wait after this many attempts: doubling, bounded, and spread by a fifth."""
     doubled = topic.first_backoff_seconds << min(attempts - 1, 20)
-    return min(doubled, LONGEST_BACKOFF_SECONDS) * _random.uniform(0.8, 1.2)
+    return min(doubled, topic.longest_backoff_seconds) * _random.uniform(0.8, 1.2)
