@@ -329,7 +329,9 @@ def _as_kiosks(block: list[str]) -> list[str]:
         return []
     copied = "".join(line for line in block if "API_URL" not in line)
     without_alias = re.sub(r" {8}WebhookAlias:\n(?: {10}.+\n)+", "", copied)
-    return [without_alias.replace("Paystack", "Kiosk").replace("paystack", "kiosk")]
+    # Half of Paystack's connections: the pool has no more left.
+    halved = without_alias.replace("Default: 10", "Default: 5")
+    return [halved.replace("Paystack", "Kiosk").replace("paystack", "kiosk")]
 
 
 def _with_an_account(text: str) -> str:
