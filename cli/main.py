@@ -26,6 +26,8 @@ from cli import (
     redrive,
     refunds,
     retention,
+    status,
+    trace,
 )
 from gatehouse.errors import GatehouseError
 
@@ -54,6 +56,8 @@ for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 app.command("redrive")(redrive.redrive)
 app.command("retention")(retention.retention)
+app.command("status")(status.status)
+app.command("trace")(trace.trace)
 
 
 def _show_version(wanted: bool) -> None:
