@@ -364,7 +364,8 @@ def test_the_backlog_is_counted_without_a_look_at_what_is_done(gatehouse_databas
         "from generate_series(1, 20000) as n; analyze jobs"
     )
     worker = gatehouse_database.connect("worker")
-    counted = {"topic": "fetch_fee", "waiting": 2, "dead": 3, "oldest_seconds": 120}
-    assert worker.query(sql.backlog) == [counted]
+    (counted,) = worker.query(sql.backlog)
+    assert 120 <= counted.pop("oldest_seconds") < 180
+    assert counted == {"topic": "fetch_fee", "waiting": 2, "dead": 3}
     assert "Seq Scan" not in worker.debug(sql.backlog).plan
     worker.close()
