@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gatehouse.errors import AwsError
 from local.cloudwatch import Point, points_of_line
 from local.lambda_runtime import Invocation
 from local.queue_pollers import QueueClient
@@ -68,11 +69,12 @@ class ObservedMetrics:
 
     def _look(self, queues: Mapping[str, str], sqs: QueueClient) -> None:
         filled_since: dict[str, float] = {}
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):
             for name, url in queues.items():
-                said = sqs.call("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": names}, timeout_seconds=5)
-                visible, in_work = (int(said["Attributes"].get(each, 0)) for each in names)
+                try:
+                    visible, in_work = _counts(sqs, url)
+                except AwsError:  # it is away, as in a test of that: AWS too has no figures then
+                    continue
                 now = self._clock()
                 since = filled_since.setdefault(name, now) if visible + in_work else filled_since.pop(name, now)
                 figures = {
@@ -92,6 +94,12 @@ class ObservedMetrics:
             if not self._file.closed:
                 self._file.write(line + "\n")
                 self._file.flush()
+
+
+def _counts(sqs: QueueClient, url: str) -> tuple[int, int]:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    said = sqs.call("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": names}, timeout_seconds=5)["Attributes"]
+    return int(said.get(names[0], 0)), int(said.get(names[1], 0))
 
 
 def read_points(folder: Path) -> list[Point]:

@@ -76,6 +76,8 @@ class Supervisor:
         self.terminal = terminal
         self.stack: dict[str, Any] = {}  # what stack.json says
         self.accounts: list[GatewayAccount] = []  # the gateways that the template has a webhook for
+        self.template: Stack | None = None
+        self.functions: dict[str, ObservedFunction] = {}
         self._started = ExitStack()
 
     # --- for whoever runs it ---
@@ -136,6 +138,7 @@ class Supervisor:
         check_imports(stack.functions.values(), self.terminal.function_broken)
         receiver = self._start_receiver(stack)
         functions = self._functions(stack, receiver)
+        self.template, self.functions = stack, functions
         self._start_pollers(stack, functions)
         self._metrics.watch(_names_of_queues(stack), lambda: self._aws_client("sqs"))
         self._start_schedules(stack, functions)

@@ -97,6 +97,7 @@ class Metric(NamedTuple):
 
 METRICS = {
     "EventsReceived": Metric("Count", "Requests that came to a webhook, whatever became of them."),
+    "EventsVerified": Metric("Count", "Requests that are really from their gateway."),
     "EventsRecorded": Metric("Count", "Events written with their rows."),
     "EventsDuplicate": Metric("Count", "Deliveries of an event that was there already."),
     "EventsIgnored": Metric("Count", "Events kept without a meaning for us."),

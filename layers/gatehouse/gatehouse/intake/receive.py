@@ -133,6 +133,7 @@ def verified_account(
         verified = gateway.verify(request, account, now=now)
     if verified.secret_index > 0:
         metrics.count("OldSecretUsed", gateway=gateway.NAME)
+    metrics.count("EventsVerified", gateway=gateway.NAME)
     return account, fingerprint(account.signing_secrets[verified.secret_index])
 
 
