@@ -13,6 +13,7 @@ import typer
 from cli import (
     apps,
     customers,
+    dashboard,
     db,
     events,
     forwards,
@@ -34,6 +35,7 @@ from gatehouse.errors import GatehouseError
 GROUPS = {
     "apps": apps.app,
     "customers": customers.app,
+    "dashboard": dashboard.app,
     "db": db.app,
     "events": events.app,
     "forwards": forwards.app,

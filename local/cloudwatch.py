@@ -140,6 +140,14 @@ def decide_composite(rule: str, states: Mapping[str, State]) -> State:
     return State.ALARM if _evaluated(text, names) else State.OK
 
 
+def decide_all(
+    alarms: Mapping[str, Mapping[str, Any]], composites: Mapping[str, Mapping[str, Any]], series: Series, now: float
+) -> dict[str, State]:
+    """Return what all alarms say, by their names."""
+    states = {alarm["AlarmName"]: decide(alarm, series, now) for alarm in alarms.values()}
+    return states | {each["AlarmName"]: decide_composite(each["AlarmRule"], states) for each in composites.values()}
+
+
 def period_of(alarm: Mapping[str, Any]) -> int:
     """Return the seconds of one period of an alarm."""
     if "Metrics" not in alarm:

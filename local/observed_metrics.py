@@ -1,7 +1,7 @@
 """Keeps every metric that the local stack emits, as CloudWatch would: those of the functions' log lines, and AWS's own.
 
-They are in `metrics.jsonl` beside `stack.json`, a line each, for `gatehouse dashboard preview` and for the tests of the
-alarms.
+They are in `metrics.jsonl` beside `stack.json`, a line each, and what looks at them (the template's alarms and
+dashboards) in `watching.json`: for `gatehouse dashboard preview` and for the tests of the alarms.
 """
 
 import json
@@ -15,8 +15,10 @@ from gatehouse.errors import AwsError
 from local.cloudwatch import Point, points_of_line
 from local.lambda_runtime import Invocation
 from local.queue_pollers import QueueClient
+from local.template import Stack
 
 FILE = "metrics.jsonl"
+DEFINITIONS = "watching.json"
 MOST_BYTES = 64 * 1024 * 1024
 SECONDS_BETWEEN_LOOKS = 5.0  # at the queues; SQS itself reports once a minute
 API = (("ApiId", "local"), ("Stage", "$default"))
@@ -59,6 +61,15 @@ class ObservedMetrics:
         self._watcher = threading.Thread(target=self._look, args=(queues, connect()), name="queue-metrics", daemon=True)
         self._watcher.start()
 
+    def keep_definitions(self, stack: Stack) -> None:
+        """Write down the alarms and dashboards of the template, with every reference resolved."""
+        parts = {
+            "alarms": stack.alarms,
+            "composite_alarms": stack.composite_alarms,
+            "dashboards": stack.dashboards,
+        }
+        (self._path.parent / DEFINITIONS).write_text(json.dumps(parts))
+
     def stop(self) -> None:
         """End the watch and close the file."""
         self._stopped.set()
@@ -94,6 +105,12 @@ class ObservedMetrics:
             if not self._file.closed:
                 self._file.write(line + "\n")
                 self._file.flush()
+
+
+def read_definitions(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the alarms, composite alarms and dashboards of the stack that was last started there."""
+    found: dict[str, dict[str, Any]] = json.loads((folder / DEFINITIONS).read_text())
+    return found
 
 
 def _counts(sqs: QueueClient, url: str) -> tuple[int, int]:

@@ -111,6 +111,10 @@ class Supervisor:
         """Bring Postgres back at the same address."""
         self._server.start()
 
+    def sqs(self) -> AwsClient:
+        """Return a new connection to the queues."""
+        return self._aws_client("sqs")
+
     # --- in the order of the start ---
 
     def _start(self) -> None:
@@ -139,6 +143,7 @@ class Supervisor:
         receiver = self._start_receiver(stack)
         functions = self._functions(stack, receiver)
         self.template, self.functions = stack, functions
+        self._metrics.keep_definitions(stack)
         self._start_pollers(stack, functions)
         self._metrics.watch(_names_of_queues(stack), lambda: self._aws_client("sqs"))
         self._start_schedules(stack, functions)
