@@ -89,7 +89,7 @@ def _chart(lines: Sequence[Line]) -> str:
         return "<p class=empty>nothing was emitted in this time</p>"
     top = highest or 1.0
     curves = "".join(_curve(line, COLOURS[place % len(COLOURS)], top) for place, line in enumerate(lines))
-    axis = f"<text x=4 y=14 font-size=12 fill=currentColor opacity=.6>{_short(top)}</text>"
+    axis = f"<span class=note>{_short(top)}</span>"  # beside the drawing, which is stretched to its place
     base = f"<line x1=0 x2={WIDTH} y1={HEIGHT - MARGIN} y2={HEIGHT - MARGIN} stroke=currentColor opacity=.3 />"
     legend = "".join(
         f"<span><b style='color: {COLOURS[place % len(COLOURS)]}'>■</b> {html.escape(line.label)}</span>"
@@ -98,9 +98,9 @@ def _chart(lines: Sequence[Line]) -> str:
     described = html.escape(", ".join(line.label for line in lines))
     svg = (
         f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio=none role=img aria-label='{described}'>"
-        f"{base}{curves}{axis}</svg>"
+        f"{base}{curves}</svg>"
     )
-    return f"{svg}<div class=legend>{legend}</div>"
+    return f"{axis}{svg}<div class=legend>{legend}</div>"
 
 
 def _curve(line: Line, colour: str, top: float) -> str:
