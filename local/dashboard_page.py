@@ -76,7 +76,7 @@ def _lines(properties: Mapping[str, Any], series: Series, now: float, period: in
 
 def _numbers(lines: Sequence[Line]) -> str:
     shown = "".join(
-        f"<div class=number><b>{'–' if line.values[-1] is None else _short(line.values[-1])}</b>"  # noqa: RUF001
+        f"<div class=number><b>{'–' if line.values[-1] is None else _short(line.values[-1])}</b>"  # noqa: RUF001 - an en dash, as in tables
         f"{html.escape(line.label)}</div>"
         for line in lines
     )

@@ -47,9 +47,14 @@ def going_on(points: list[Point], definition: dict[str, Any]) -> tuple[Series, f
 
 def says(stack: RunningStack, alarm: str, points: list[Point]) -> State:
     """Return what an alarm's own definition says when these points go on."""
-    template = stack.supervisor.template
-    assert template is not None
-    return decide(template.alarms[alarm], *going_on(points, template.alarms[alarm]))
+    definition = alarms_of(stack)[alarm]
+    return decide(definition, *going_on(points, definition))
+
+
+def alarms_of(stack: RunningStack) -> dict[str, dict[str, Any]]:
+    """Return the alarms of the expanded template."""
+    assert stack.supervisor.template is not None
+    return stack.supervisor.template.alarms
 
 
 def payload_of(stack: RunningStack, gateway: str) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def outage(stack: RunningStack) -> Iterator[None]:
 # ── The conditions ────────────────────────────────────────────────────────────────────────────────────────────────────
 def requests_are_turned_away(stack: RunningStack) -> None:
     """Postgres is away, and the body is too large for the inbox."""
-    noise = "".join(Random(0).choices(ascii_letters + digits + "!#$%&'()*+,-./:;<=>?@[]^_`{|}~", k=1_030_000))  # noqa: S311
+    noise = "".join(Random(0).choices(ascii_letters + digits + "!#$%&'()*+,-./:;<=>?@[]^_`{|}~", k=1_030_000))  # noqa: S311 - noise, no secret
     body = json.dumps(payload_of(stack, "stripe") | {"noise": noise}).encode()
     with outage(stack):
         assert stack.send("stripe", body)[0] == 503
@@ -288,7 +293,7 @@ def test_an_alarm_rings_in_its_condition(running_stack: RunningStack, healthy: l
 @pytest.mark.req("O1")
 @pytest.mark.parametrize("alarm", SILENCES)
 def test_silence_rings(running_stack: RunningStack, healthy: list[Point], alarm: str) -> None:
-    definition = running_stack.supervisor.template.alarms[alarm]  # type: ignore[union-attr]
+    definition = alarms_of(running_stack)[alarm]
     assert all(Series(healthy).has(*metric) for metric in metrics_of(definition)), "it used to speak"
     series, end = going_on(healthy, definition)
     assert decide(definition, series, end) == State.OK
