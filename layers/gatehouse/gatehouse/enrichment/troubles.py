@@ -62,7 +62,7 @@ def asked(
     if rows:
         waits = rows[0]["wait_seconds"] > 0 and rows[0]["credentials_mark"] == asked_account.mark
         if waits or not database.query(
-            sql.take_turn, **names, credentials_mark=asked_account.mark, seconds=TURN_SECONDS
+            sql.take_turn, **names, credentials_mark=asked_account.mark, seconds=str(TURN_SECONDS)
         ):
             return _held(rows[0]["kind"], rows[0]["reason"], rows[0]["wait_seconds"])
     try:
@@ -115,9 +115,9 @@ def _note(job: Job, account: AskedAccount, database: Database, kind: str, reason
         kind=kind,
         reason=reason[:500],
         credentials_mark=account.mark,
-        first_seconds=first,
-        most_seconds=most,
-        least_seconds=least_seconds,
+        first_seconds=str(first),
+        most_seconds=str(most),
+        least_seconds=str(least_seconds),
     )
     return float(row["wait_seconds"])
 
