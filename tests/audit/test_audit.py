@@ -42,7 +42,7 @@ PERSONAL = {
     "payouts": {"failure_message", "metadata", "destination"},
 }
 # Made by the store, and not folded: the tests of the store fill them.
-OF_THE_STORE = {"customers", "orders", "order_items"}
+OF_THE_STORE = {"customers", "orders", "order_items", "memberships", "product_categories"}
 LINKS = {"customer_id", "order_id"}  # to rows of the store, which a trigger finds
 STATUS = {
     "payments": "processing",
