@@ -168,6 +168,18 @@ comment on column payments.product_category is
 comment on column payments.is_recurring is
     'one of a row: its source is Recurring, or a subscription or contract asked for it or for its invoice';
 
+-- What somebody was treated with stands in the audit as a hash only, as it does in that of invoices.
+drop trigger payments_audit_insert on payments;
+drop trigger payments_audit_update on payments;
+drop trigger payments_audit_delete on payments;
+create trigger payments_audit_insert after insert on payments
+    for each row execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+create trigger payments_audit_update after update on payments
+    for each row when (old.* is distinct from new.*)
+    execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+create trigger payments_audit_delete after delete on payments
+    for each row execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+
 -- Gives a payment its product and category, by its invoice. Where it names an invoice or a subscription for the first
 -- time, the name is locked: whoever records that one at the same moment finds the payment, or is found by it. Afterwards
 -- the row's own lock is enough.
@@ -261,6 +273,17 @@ drop function classify_payments_of_invoice();
 drop trigger classify_payment_update on payments;
 drop trigger classify_payment_insert on payments;
 drop function classify_payment();
+drop trigger payments_audit_insert on payments;
+drop trigger payments_audit_update on payments;
+drop trigger payments_audit_delete on payments;
+create trigger payments_audit_insert after insert on payments
+    for each row execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+create trigger payments_audit_update after update on payments
+    for each row when (old.* is distinct from new.*)
+    execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+create trigger payments_audit_delete after delete on payments
+    for each row execute function write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+
 alter table payments drop column is_recurring;
 alter table payments drop column product_category;
 alter table payments drop column product_name;

@@ -71,13 +71,13 @@ grant select on memberships to gatehouse_api, gatehouse_worker, gatehouse_ops;
 
 create trigger memberships_audit_insert after insert on memberships
     for each row execute function write_audit(
-        'customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
+        'customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 create trigger memberships_audit_update after update on memberships
     for each row when (old.* is distinct from new.*) execute function write_audit(
-        'customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
+        'customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 create trigger memberships_audit_delete after delete on memberships
     for each row execute function write_audit(
-        'customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
+        'customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 
 -- Reads an interval as gateways and we write it ("month", "3 month", "quarter"); null for anything else.
 create function interval_of(p_said text) returns interval

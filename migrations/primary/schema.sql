@@ -4281,9 +4281,9 @@ CREATE INDEX memberships_status_name ON public.memberships USING btree (merchant
 ALTER TABLE memberships ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON memberships FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON memberships FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER memberships_audit_delete AFTER DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
-CREATE TRIGGER memberships_audit_insert AFTER INSERT ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
-CREATE TRIGGER memberships_audit_update AFTER UPDATE ON public.memberships FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'search', 'status_reason', 'referral_source');
+CREATE TRIGGER memberships_audit_delete AFTER DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
+CREATE TRIGGER memberships_audit_insert AFTER INSERT ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
+CREATE TRIGGER memberships_audit_update AFTER UPDATE ON public.memberships FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 COMMENT ON COLUMN memberships.next_expected_at IS 'by the subscription or contract, else by the interval at which payments were seen; null where neither says';
 COMMENT ON COLUMN memberships.amount_minor IS 'of the last payment, without its surcharge';
 COMMENT ON COLUMN memberships.renewal_missed_at IS 'when the renewal was expected that did not come; a job notes it';
@@ -4527,9 +4527,9 @@ CREATE TRIGGER follow_recurring_payment_update AFTER UPDATE ON public.payments F
 CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
-CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
-CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
-CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
 COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
 COMMENT ON COLUMN payments.order_id IS 'the order that its metadata (order_number, order_id) or its reference names';

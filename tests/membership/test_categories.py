@@ -1,5 +1,6 @@
 """Products get their category: by the merchant's list, by a person, and afterwards too, in steps."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -200,7 +201,7 @@ def test_two_memberships_that_become_one_keep_what_people_noted(
     ]
     tell(intake, keyring, *told)
     for number, category in gatehouse_database.sql("select id::int, category from memberships"):
-        note = {"TRT": {"fulfillment_type": "Ship"}, "Uncategorized": {"google_review_submitted": True}}[category]
+        note: Any = {"TRT": {"fulfillment_type": "Ship"}, "Uncategorized": {"google_review_submitted": True}}[category]
         memberships.change_membership(api, "default", number, note, actor="key 1")
     _, begun = set_category(api, "default", number_of(api, "B"), "TRT", actor="key 1")
     assert begun is not None
