@@ -1,7 +1,6 @@
-"""Clinics with patients, payments and invoices in any number, always the same ones: for plans, and for `make bench`.
+"""Clinics with patients, payments and invoices in any number, always the same ones: to see plans with.
 
-Written by COPY past the triggers, as millions would otherwise take hours; the memberships are then what the rule of the
-database makes of them, or as in the larger fills of the benchmark the same written down directly.
+Written past the triggers, each row as the rules would have made it, so that thousands take a moment.
 """
 
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -21,8 +20,9 @@ select case n when 0 then 'default' else 'clinic-' || n end, 'Clinic ' || n from
 on conflict (id) do nothing;
 insert into product_categories (merchant, product_name, category, reviewed_by, reviewed_at)
 select m.id, product.name, product.category, 'x', now()
-from (select case n when 0 then 'default' else 'clinic-' || n end as id from generate_series({first}, {last}) as n) as m,
-    (values {products}) as product (name, category);
+from (
+    select case n when 0 then 'default' else 'clinic-' || n end as id from generate_series({first}, {last}) as n
+) as m, (values {products}) as product (name, category);
 create temporary table patients as
 select
     case n when 0 then 'default' else 'clinic-' || n end as merchant, n, k, 'CODE' || lpad(k::text, 7, '0') as code,
@@ -34,7 +34,8 @@ select
 from generate_series({first}, {last}) as n, generate_series(1, {patients}) as k;
 insert into payments (
     id, merchant, gateway, account, livemode, status, amount_minor, received_minor, currency, customer_ref, source,
-    invoice_ref, surcharge_minor, first_fact_at, last_fact_at, completed_at, product_name, product_category, is_recurring
+    invoice_ref, surcharge_minor, first_fact_at, last_fact_at, completed_at, product_name, product_category,
+    is_recurring
 )
 select
     nextval('payment_ids'), p.merchant, 'mx_merchant', p.merchant, true, 'completed', 20596, 20596, 'USD', p.code,
@@ -57,7 +58,8 @@ insert into memberships (
 )
 select
     p.merchant, 'mx_merchant', p.merchant, p.code, true, p.category, p.name, 'p' || p.k || '@example.com', p.product,
-    p.status, p.began, p.began + ({payments_each} - 1) * interval '30 days', p.began + {payments_each} * interval '30 days',
+    p.status, p.began, p.began + ({payments_each} - 1) * interval '30 days',
+    p.began + {payments_each} * interval '30 days',
     'month', 19900, 'USD', {payments_each}, p.k % 3 = 0, (array['Google', 'A friend', null])[1 + p.k % 3],
     (array['Ship', 'Office', null])[1 + p.k % 3]
 from patients p;

@@ -11,6 +11,7 @@ with found as (
     from memberships
     where merchant = :merchant::text
       and (:tab::text is null or (category = :tab::text and status <> 'canceled'))
+      and (:one_status::text is null or status = :one_status::text)  -- one alone is looked up in order
       and (:status::text[] is null or status = any (:status::text[]))
       and (:livemode::boolean is null or livemode = :livemode::boolean)
       and (:google_review_submitted::boolean is null or google_review_submitted = :google_review_submitted::boolean)
@@ -42,6 +43,7 @@ with found as (
     from memberships
     where merchant = :merchant::text
       and (:tab::text is null or (category = :tab::text and status <> 'canceled'))
+      and (:one_status::text is null or status = :one_status::text)  -- one alone is looked up in order
       and (:status::text[] is null or status = any (:status::text[]))
       and (:livemode::boolean is null or livemode = :livemode::boolean)
       and (:google_review_submitted::boolean is null or google_review_submitted = :google_review_submitted::boolean)
@@ -74,6 +76,7 @@ with found as (
     from memberships
     where merchant = :merchant::text
       and (:tab::text is null or (category = :tab::text and status <> 'canceled'))
+      and (:one_status::text is null or status = :one_status::text)  -- one alone is looked up in order
       and (:status::text[] is null or status = any (:status::text[]))
       and (:livemode::boolean is null or livemode = :livemode::boolean)
       and (:google_review_submitted::boolean is null or google_review_submitted = :google_review_submitted::boolean)
@@ -106,6 +109,7 @@ with found as (
     from memberships
     where merchant = :merchant::text
       and (:tab::text is null or (category = :tab::text and status <> 'canceled'))
+      and (:one_status::text is null or status = :one_status::text)  -- one alone is looked up in order
       and (:status::text[] is null or status = any (:status::text[]))
       and (:livemode::boolean is null or livemode = :livemode::boolean)
       and (:google_review_submitted::boolean is null or google_review_submitted = :google_review_submitted::boolean)
