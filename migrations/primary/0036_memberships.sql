@@ -57,7 +57,7 @@ create index memberships_started on memberships (merchant, coalesce(started_at, 
 create index memberships_paid on memberships (merchant, coalesce(last_payment_at, '-infinity') desc, id desc);
 create index memberships_expected on memberships (merchant, coalesce(next_expected_at, 'infinity'), id);
 create index memberships_missed on memberships (merchant, name_key, id) where renewal_missed_at is not null;
-create index memberships_counted on memberships (merchant, category, status, livemode);
+create index memberships_counted on memberships (merchant, category, status, livemode) include (renewal_missed_at);
 create index memberships_due on memberships (next_expected_at)
     where renewal_missed_at is null and status in ('active', 'past_due');
 create index memberships_search on memberships using gin (search) with (fastupdate = off);

@@ -4268,7 +4268,7 @@ CREATE TABLE memberships (
     CONSTRAINT memberships_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
 CREATE INDEX memberships_category_name ON public.memberships USING btree (merchant, category, name_key, id);
-CREATE INDEX memberships_counted ON public.memberships USING btree (merchant, category, status, livemode);
+CREATE INDEX memberships_counted ON public.memberships USING btree (merchant, category, status, livemode) INCLUDE (renewal_missed_at);
 CREATE INDEX memberships_due ON public.memberships USING btree (next_expected_at) WHERE ((renewal_missed_at IS NULL) AND (status = ANY (ARRAY['active'::text, 'past_due'::text])));
 CREATE INDEX memberships_expected ON public.memberships USING btree (merchant, COALESCE(next_expected_at, 'infinity'::timestamp with time zone), id);
 CREATE INDEX memberships_missed ON public.memberships USING btree (merchant, name_key, id) WHERE (renewal_missed_at IS NOT NULL);
