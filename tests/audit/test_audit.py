@@ -42,8 +42,9 @@ PERSONAL = {
     "payouts": {"failure_message", "metadata", "destination"},
 }
 # Made by the store, and not folded: the tests of the store fill them.
-OF_THE_STORE = {"customers", "orders", "order_items"}
-LINKS = {"customer_id", "order_id"}  # to rows of the store, which a trigger finds
+OF_THE_STORE = {"customers", "orders", "order_items", "memberships", "product_categories"}
+# To rows of the store, and what follows from invoices: triggers find these.
+LINKS = {"customer_id", "order_id", "product_name", "product_category", "is_recurring"}
 STATUS = {
     "payments": "processing",
     "subscriptions": "active",
@@ -286,7 +287,7 @@ def test_what_people_are_known_by_never_stands_in_the_audit(
     kept = gatehouse_database.sql("select words::text from facts")
     assert sum("planted" in words for (words,) in kept) >= 2 * (len(FACTS) - 1), "nothing was planted"
     log = gatehouse_database.sql("select table_name, changes::text, actor from payment_audit_log")
-    assert {table for table, _changes, _actor in log} == {*PERSONAL, "customers"}
+    assert {table for table, _changes, _actor in log} == {*PERSONAL, "customers", "memberships"}
     for table, changes, actor in log:
         for planted in ("planted", "Erika", "example.com", "4915112345678"):
             assert planted not in changes + actor, (table, changes)

@@ -40,6 +40,7 @@ HOMES_OF_PERSONS = {
     "subscriptions": {"email", "metadata"},
     "invoices": {"email", "customer_name", "billing_address", "description", "lines", "metadata"},
     "refunds": {"metadata"},
+    "memberships": {"name", "name_key", "email", "search"},
     "facts": {"words"},
 }
 

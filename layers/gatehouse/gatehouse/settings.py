@@ -73,6 +73,16 @@ class Settings:
         "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
     )
 
+    membership_grace_days: int = number(
+        "For how many days a renewal may be late before a membership is marked: a renewal was missed.",
+        3,
+        least=0,
+        most=365,
+    )
+    health_read_retention_days: int = number(
+        "For how many days it is kept who read which patient's data.", 2190, least=1, most=36_500
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")

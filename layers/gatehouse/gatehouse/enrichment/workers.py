@@ -14,6 +14,7 @@ from gatehouse.errors import GatewayError, SettingError
 from gatehouse.gateways import NAMES, gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
 from gatehouse.jobs.claim import Hopeless, Job, Outcome, Worker
+from gatehouse.membership.reclassify import reclassify
 from gatehouse.models.accounts import find_account
 from gatehouse.secrets import secret
 from gatehouse.settings import settings
@@ -29,6 +30,7 @@ def workers() -> Mapping[str, Worker]:
             job, lambda client: refetch(job, lambda _gateway, _account: client, process_keyring)
         ),
         "send_refund": lambda job: send_refund(job, _refund_client_of, database()),
+        "reclassify": lambda job: reclassify(job, database()),
     }
 
 

@@ -30,6 +30,8 @@ TOPICS = {
         Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30, fair_share=3),
         # Of an interrupted refund the first few attempts look for it at the gateway: 12 attempts are about 9 hours.
         Topic("send_refund", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
+        # Steps of our own database, each of which is kept: only a defect makes it fail again and again.
+        Topic("reclassify", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
         # An app that is down for a weekend still gets everything: 15 deliveries are about four days.
         Topic(
             "forward",

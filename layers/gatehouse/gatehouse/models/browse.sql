@@ -5,7 +5,8 @@
 -- Payments, newest first, with any of the filters; the page before ended at `after_at` and `after_id`.
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
        fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at, first_fact_at, last_fact_at
+       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
+       first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where merged_into is null
   and (:gateway::text is null or gateway = :gateway::text)
@@ -32,7 +33,8 @@ with recursive kept as (
 )
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
        fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at, first_fact_at, last_fact_at
+       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
+       first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where id = (select id from kept where merged_into is null);
 

@@ -23,8 +23,11 @@ class Retained(NamedTuple):
 
 def export_customer(store: Store, merchant: str, email: str) -> dict[str, Any]:
     """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing."""
-    (rows,) = flush_for(store, merchant, sql.export_customer(email=checked_email(email)))
-    known: dict[str, Any] = rows[0]["known"]
+    address = checked_email(email)
+    rows, memberships = flush_for(
+        store, merchant, sql.export_customer(email=address), sql.memberships_of_person(email=address)
+    )
+    known: dict[str, Any] = rows[0]["known"] | {"memberships": memberships[0]["known"]}
     if not any(known.values()):
         raise NotFound("nothing is known of this e-mail address")
     return known
