@@ -1493,6 +1493,21 @@ AS $function$
       and (not p_filters ? 'until' or e.received_at < (p_filters ->> 'until')::timestamptz)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.go_on_with_import(p_import bigint, p_place bigint, p_next_place bigint, p_read bigint, p_recorded bigint, p_refused bigint, p_is_end boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update imports
+    set place = p_next_place, rows_read = rows_read + p_read, rows_recorded = rows_recorded + p_recorded,
+        rows_refused = rows_refused + p_refused, updated_at = now(), finished_at = case when p_is_end then now() end
+    where id = p_import and place = p_place and finished_at is null;
+    if not found then
+        raise exception using errcode = 'GH003', message = 'this import has gone on elsewhere';
+    end if;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.home_of_subject(p_merchant text, p_gateway text, p_account text, p_kind text, p_objects jsonb, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1539,6 +1554,91 @@ begin
     from jsonb_array_elements(p_objects) as named
     on conflict (gateway, account, kind, object_id, subject_kind) do nothing;
     return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.import_other_facts(p_merchant text, p_gateway text, p_account text, p_rows jsonb, p_job_id bigint, p_joining boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    said record;
+    new_rows bigint := 0;
+begin
+    for said in
+        select * from jsonb_to_recordset(p_rows) as each (
+            kind text, id text, said_by text, occurred_at timestamptz, facts jsonb)
+    loop
+        continue when exists (
+            select from subject_names named
+            join facts f on f.kind = said.kind and f.subject_id = named.subject_id and f.said_by = said.said_by
+            where named.gateway = p_gateway and named.account = p_account and named.kind = said.kind
+              and named.object_id = said.id and named.subject_kind = said.kind
+        );
+        perform apply_facts(
+            p_merchant, p_gateway, p_account, said.facts, said.said_by, null, p_job_id, said.occurred_at, now(),
+            p_joining);
+        new_rows := new_rows + (said.kind <> 'customer')::integer;
+    end loop;
+    return new_rows;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.import_payment_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_job_id bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    home bigint;
+    touched bigint[];
+    was_there bigint[];
+begin
+    -- With its limit, so that a plan made while the table is small does not read all of it later.
+    select array_agg(distinct found.payment_id order by found.payment_id) into was_there
+    from jsonb_to_recordset(p_facts) as said (kind text, id text),
+         lateral (
+             select po.payment_id from payment_objects po
+             where po.gateway = p_gateway and po.account = p_account and po.kind = said.kind and po.object_id = said.id
+             limit 1
+         ) as found;
+    -- Locked before any fact is read, in order of id, so that the fold sees what a neighbour has committed.
+    foreach home in array coalesce(was_there, '{}') loop
+        perform from payments where id = home for update;
+    end loop;
+    insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)
+    select p_gateway, p_account, said.kind, said.id, p_merchant, nextval('payment_ids')
+    from (
+        select kind, id
+        from rows from (jsonb_to_recordset(p_facts) as (kind text, id text)) with ordinality as each (kind, id, place)
+        group by kind, id
+        order by min(place)
+    ) as said
+    on conflict (gateway, account, kind, object_id) do nothing;
+    with added as (
+        insert into facts (
+            kind, subject_id, merchant, gateway, account, said_by, job_id, occurred_at, received_at, rank, words
+        )
+        select 'payment', home_of.payment_id, p_merchant, p_gateway, p_account, said.said_by, p_job_id,
+            said.occurred_at, now(), said.rank, said.words
+        from jsonb_to_recordset(p_facts) as said (
+                 kind text, id text, said_by text, occurred_at timestamptz, rank smallint, words jsonb),
+             lateral (
+                 select po.payment_id from payment_objects po
+                 where po.gateway = p_gateway and po.account = p_account and po.kind = said.kind
+                   and po.object_id = said.id
+                 limit 1
+             ) as home_of
+        where not exists (
+            select from facts f
+            where f.kind = 'payment' and f.subject_id = home_of.payment_id and f.said_by = said.said_by
+        )
+        returning subject_id
+    )
+    select array_agg(subject_id order by subject_id) into touched from added;
+    for home in select distinct id from unnest(touched) as id order by id loop
+        perform fold_payment(home);
+    end loop;
+    return coalesce(cardinality(touched), 0);
 end
 $function$;
 
@@ -3076,6 +3176,32 @@ CREATE TRIGGER link_gateway_customer_insert BEFORE INSERT ON public.gateway_cust
 CREATE TRIGGER link_gateway_customer_update BEFORE UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION link_gateway_customer();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
+
+CREATE TABLE imports (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    source text NOT NULL,
+    content_hash text NOT NULL,
+    job_id bigint NOT NULL,
+    place bigint NOT NULL DEFAULT 0,
+    rows_read bigint NOT NULL DEFAULT 0,
+    rows_recorded bigint NOT NULL DEFAULT 0,
+    rows_refused bigint NOT NULL DEFAULT 0,
+    started_by text NOT NULL DEFAULT SESSION_USER,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    finished_at timestamp with time zone,
+    CONSTRAINT imports_pkey PRIMARY KEY (id),
+    CONSTRAINT imports_gateway_account_content_hash_key UNIQUE (gateway, account, content_hash),
+    CONSTRAINT imports_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX imports_newest ON public.imports USING btree (merchant, started_at DESC, id DESC);
+ALTER TABLE imports ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON imports FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON imports FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE imports TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE invoices (
     id bigint NOT NULL,
