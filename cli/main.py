@@ -24,6 +24,7 @@ from cli import (
     orders,
     output,
     payments,
+    reconcile,
     redrive,
     refunds,
     retention,
@@ -54,6 +55,8 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command("reconcile")(reconcile.reconcile)
+app.command("completeness")(reconcile.completeness)
 app.command("redrive")(redrive.redrive)
 app.command("retention")(retention.retention)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from analytics_api import (
     apps,
     audit,
+    completeness,
     customers,
     disputes,
     forwards,
@@ -33,6 +34,7 @@ ROUTERS = (
     payouts.router,
     apps.router,
     forwards.router,
+    completeness.router,
     audit.router,
     server.router,
 )

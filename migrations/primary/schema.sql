@@ -3005,6 +3005,29 @@ CREATE TABLE audit_hash_key (
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE completeness (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    day date NOT NULL,
+    merchant text NOT NULL,
+    listed integer NOT NULL,
+    recorded integer NOT NULL,
+    found_missing integer NOT NULL DEFAULT 0,
+    checks integer NOT NULL DEFAULT 1,
+    checked_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT completeness_pkey PRIMARY KEY (gateway, account, day),
+    CONSTRAINT completeness_check CHECK (((recorded >= 0) AND (recorded <= listed))),
+    CONSTRAINT completeness_listed_check CHECK ((listed >= 0)),
+    CONSTRAINT completeness_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX completeness_missing ON public.completeness USING btree (day DESC) WHERE (recorded < listed);
+CREATE INDEX completeness_newest ON public.completeness USING btree (merchant, day DESC, gateway, account);
+ALTER TABLE completeness ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON completeness FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON completeness FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE completeness TO gatehouse_worker;
+GRANT SELECT ON TABLE completeness TO gatehouse_api, gatehouse_ops;
+
 CREATE TABLE customers (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text NOT NULL,

@@ -238,7 +238,11 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
         gatehouse_database.sql(
             "insert into webhook_forward_logs (app, target_url, ok, merchant)"
             f" values ('nexai', 'https://app.example.com', true, '{merchant}');"
-            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1)"
+            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1);"
+            "insert into imports (merchant, gateway, account, source, content_hash, job_id)"
+            f" values ('{merchant}', 'stripe', '{merchant}', 'old.csv', 'x', 1);"
+            "insert into completeness (gateway, account, day, merchant, listed, recorded)"
+            f" values ('stripe', '{merchant}', '2026-11-20', '{merchant}', 1, 1)"
         )
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"

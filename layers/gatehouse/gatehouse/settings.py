@@ -82,6 +82,10 @@ class Settings:
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
     forwarding_queue_url: str = text("Queue that rings for jobs which forward an event to an app.")
     forwarding_dlq_url: str = text("Dead-letter queue of the same.")
+    reconciliation_queue_url: str = text("Queue that rings for jobs which compare a day with a gateway's list.")
+    reconciliation_dlq_url: str = text("Dead-letter queue of the same.")
+    reconcile_days: int = number("How many days are compared: today and those before it.", 3, least=1, most=60)
+    reconcile_every_hours: int = number("How often each of those days is compared.", 6, least=1, most=168)
     elevenone_webhook_url: str = text(
         "Where the app elevenone of the merchant `default` is told of its events; what `gatehouse apps set` says wins."
     )

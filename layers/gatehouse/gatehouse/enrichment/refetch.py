@@ -25,6 +25,8 @@ def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
     try:
         gateway, account = arguments.pop("gateway"), arguments.pop("account")
         kind, object_id = arguments.pop("kind"), arguments.pop("id")
+        # What no event has told of is as real as its account's money; the job that asks for it says so.
+        livemode = arguments.pop("livemode", job.livemode)
     except KeyError as missing:
         return Hopeless(f"the job does not say its {missing}")
     try:
@@ -37,6 +39,6 @@ def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
         said_by=f"job {job.id}",
         occurred_at=fetched.answered_at,
         job_id=job.id,
-        livemode=job.livemode,
+        livemode=livemode,
     )
     return Done(effects)

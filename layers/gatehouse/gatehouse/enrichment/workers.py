@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from gatehouse.data_keys import process_keyring
 from gatehouse.database.connection import database
@@ -42,6 +42,23 @@ def _client_of(gateway: str, account: str) -> Any:
     credentials, mode = _credentials(gateway, account)
     client = import_module(f"gatehouse.gateways.{gateway}.client")  # here: only the gateway that is asked is imported
     return client.client_of(credentials, getattr(settings(), f"{gateway}_api_url"), mode)
+
+
+class AccountClient(NamedTuple):
+    """A client, the mode of its account, and whether the account and its merchant are switched on."""
+
+    client: Any
+    mode: str
+    is_active: bool
+
+
+def account_client(gateway: str, account: str) -> AccountClient:
+    """Return the client of an account with what is known of the account."""
+    client = _client_of(gateway, account)
+    if account == DEFAULT_ACCOUNT:
+        return AccountClient(client, _credentials(gateway, account)[1], is_active=True)
+    kept = find_account(database(), process_keyring(), gateway, account).for_intake
+    return AccountClient(client, kept.mode, kept.is_active)
 
 
 def _refund_client_of(gateway: str, account: str) -> RefundClient:

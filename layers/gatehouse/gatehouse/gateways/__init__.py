@@ -14,9 +14,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
-from gatehouse.facts import Fact, Need
+from gatehouse.facts import Fact, Need, ObjectName, PaymentStatus
 
 NAMES = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
+LISTING = ("stripe", "paystack")  # those whose client has listed_payments
 
 
 class Verified(NamedTuple):
@@ -30,6 +31,13 @@ class Fetched(NamedTuple):
 
     facts: tuple[Fact, ...]
     answered_at: datetime
+
+
+class Listed(NamedTuple):
+    """One payment or refund in a gateway's list, by a name that its client can be asked about."""
+
+    name: ObjectName
+    status: PaymentStatus | None  # how far the list says it has come; None where that does not show
 
 
 class Credential(NamedTuple):

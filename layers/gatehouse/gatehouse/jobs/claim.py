@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from gatehouse.database.connection import Database
+from gatehouse.database.flush import Result
 from gatehouse.database.sql import Bound, load_statements
 from gatehouse.errors import GatehouseError, QueryError
 from gatehouse.jobs.bell import Bell, Burial
@@ -130,13 +131,22 @@ def _finish(job: Job, outcome: Done, database: Database, bell: Bell) -> str:
     try:
         # The effects first: their locks are those that a recording takes before it writes jobs. The other way round the
         # two could wait for each other. A lost lease undoes them, wherever in the flush it shows.
-        database.flush([*outcome.effects, finish])
+        results = database.flush([*outcome.effects, finish])
     except QueryError as error:
         if error.sqlstate == LEASE_LOST:
             return "lost"
         # The database refuses what the work came to, and would refuse it again: a person has to look.
         return _bury(job, f"{error.code}: {error}", database, bell)
+    # What the work has led to goes on at once; a bell that is not rung now is the sweeper's.
+    bell.ring(_jobs_left(results))
     return "done"
+
+
+def _jobs_left(results: Sequence[Result]) -> list[tuple[int, str]]:
+    """Return the jobs (id, topic) that the effects of some work have written, as their statements tell them."""
+    told = [row for result in results for row in result.rows]
+    lists = [row.get("jobs") or (row.get("outcome") or {}).get("jobs") or () for row in told]
+    return [(job["id"], job["topic"]) for jobs in lists for job in jobs]
 
 
 def _bury(job: Job, reason: str, database: Database, bell: Bell, effects: Sequence[Bound] = ()) -> str:
