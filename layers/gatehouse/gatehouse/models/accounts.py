@@ -70,7 +70,7 @@ def add_account(
     credentials: dict[str, Any],
 ) -> None:
     """Add an account, or raise DuplicateEntry; its credentials are sealed before they leave this process."""
-    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    key_id, sealed = sealed_credentials(keyring, gateway, account, credentials)
     try:
         database.query_one(
             sql.add_account,
@@ -114,7 +114,7 @@ def find_account(database: Database, keyring: Keyring, gateway: str, account: st
 def replace_credentials(database: Database, keyring: Keyring, kept: KeptAccount, credentials: dict[str, Any]) -> None:
     """Put new credentials in the place of those that were read; raise TransactionConflict when they changed since."""
     gateway, account = kept.row["gateway"], kept.row["account"]
-    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    key_id, sealed = sealed_credentials(keyring, gateway, account, credentials)
     changed = database.query(
         sql.replace_credentials,
         gateway=gateway,
@@ -146,7 +146,8 @@ def keys_in_use(database: Database) -> list[Row]:
     return database.query(sql.keys_in_use)
 
 
-def _sealed(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
+def sealed_credentials(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
+    """Return an account's credentials as they rest: the key's id, and the sealed bytes."""
     return keyring.seal(json.dumps(credentials).encode(), _belongs_to(gateway, account))
 
 

@@ -78,3 +78,35 @@ from (
 ) as sealed
 group by key_id
 order by key_id;
+
+-- name: save_merchants
+-- Adds merchants, and gives those that are there the name that is told.
+insert into merchants as held (id, name)
+select told.id, told.name from jsonb_to_recordset(:rows::jsonb) as told (id text, name text)
+order by told.id
+on conflict (id) do update set name = excluded.name where held.name <> excluded.name;
+
+-- name: save_accounts
+-- Adds accounts, and changes those whose credentials are still what was read of them. All or none of them: where one
+-- was changed meanwhile, everything in the same flush is undone.
+with told as materialized (
+    select * from jsonb_to_recordset(:rows::jsonb) as told (
+        account text, merchant text, mode text, credentials text, key_id text, credentials_read text)
+),
+written as (
+    insert into gateway_accounts as held (gateway, account, merchant, mode, credentials, key_id, updated_at)
+    select :gateway::text, told.account, told.merchant, told.mode, decode(told.credentials, 'base64'), told.key_id,
+        clock_timestamp()
+    from told
+    order by told.account
+    on conflict (gateway, account) do update set
+        credentials = excluded.credentials, key_id = excluded.key_id, updated_at = excluded.updated_at
+    where held.merchant = excluded.merchant and held.mode = excluded.mode and held.credentials = (
+        select decode(told.credentials_read, 'base64') from told where told.account = excluded.account
+    )
+    returning held.account
+)
+select case
+    when count(*) = :expected::bigint then count(*)
+    else refuse('GH004', 'an account was changed meanwhile')::text::bigint end as accounts
+from written;
