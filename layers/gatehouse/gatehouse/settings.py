@@ -101,6 +101,10 @@ class Settings:
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
     paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
 
+    public_api_url: str = text(
+        "Where the world reaches this API, such as https://hooks.example.com: webhooks are there."
+    )
+
     api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 
     paypal_certificate_host: str = text(
@@ -186,6 +190,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         for each in found.api_origins
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", each)
     ]
+    if found.public_api_url and not re.fullmatch(r"https?://[^\s/?#@]+", found.public_api_url):
+        wrong.append("PUBLIC_API_URL is no address such as https://hooks.example.com, with nothing behind it")
     if wrong:
         raise SettingError("; ".join(wrong))
     return found

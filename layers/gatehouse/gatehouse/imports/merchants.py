@@ -210,11 +210,8 @@ def _doubled(wanted: list[Wanted]) -> list[Wrong]:
     found = []
     first: dict[tuple[str, str], int] = {}
     for each in wanted:
-        for named in (
-            ("account", each.account),
-            ("merchant_id", each.credentials["merchant_id"]),
-            ("token", each.token),
-        ):
+        merchant_id = each.credentials["merchant_id"]
+        for named in (("account", each.account), ("merchant_id", merchant_id), ("token", each.token)):
             if named[1] and named in first:
                 found.append(Wrong(each.line, named[0], f"is on line {first[named]} already"))
             first.setdefault(named, each.line)

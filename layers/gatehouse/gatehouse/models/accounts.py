@@ -1,6 +1,7 @@
 """Merchants and their accounts at the gateways, with credentials that rest sealed."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +134,17 @@ def switch_account(database: Database, gateway: str, account: str, *, is_active:
     """Switch an account on or off; while it is off, its events are kept and count as nothing."""
     if not database.query(sql.switch_account, gateway=gateway, account=account, is_active=is_active):
         raise NotFound(f"there is no account {gateway}/{account}")
+
+
+def last_events(database: Database, gateway: str, rows: Sequence[Row]) -> dict[str, datetime]:
+    """Return when each of these accounts was last told of a payment by an event; one that never was is not there."""
+    found = database.query(
+        sql.last_events,
+        gateway=gateway,
+        accounts=[row["account"] for row in rows],
+        merchants=[row["merchant"] for row in rows],
+    )
+    return {row["account"]: row["received_at"] for row in found if row["received_at"]}
 
 
 def use_of_secrets(database: Database, gateway: str, account: str, since: datetime) -> dict[str, Row]:

@@ -60,6 +60,22 @@ set is_active = :is_active::boolean, updated_at = clock_timestamp()
 where gateway = :gateway::text and account = :account::text
 returning gateway, account, is_active;
 
+-- name: last_events
+-- When an account was last told of a payment by an event: by its merchant's newest payments, which an index gives.
+select a.account, said.received_at
+from unnest(:accounts::text[], :merchants::text[]) as a (account, merchant)
+cross join lateral (
+    select max(f.received_at) as received_at
+    from (
+        select p.id from payments p
+        where p.merchant = a.merchant and p.gateway = :gateway::text and p.account = a.account
+          and p.merged_into is null
+        order by p.first_fact_at desc, p.id desc
+        limit 5
+    ) as newest
+    join facts f on f.kind = 'payment' and f.subject_id = newest.id and f.webhook_event_id is not null
+) as said;
+
 -- name: use_of_secrets
 -- How often, and when last, each secret of an account has signed since a moment.
 select signed_by, count(*) as events, max(received_at) as last_used_at
