@@ -42,6 +42,7 @@ class Payment(Record):
         "received": ("received_minor", "currency"),
         "refunded": ("refunded_minor", "currency"),
         "fee": ("fee_minor", "fee_currency"),
+        "surcharge": ("surcharge_minor", "currency"),
     }
 
     status: PaymentStatus
@@ -49,6 +50,8 @@ class Payment(Record):
     received: Money | None = Field(description="What came in.")
     refunded: Money | None = Field(description="What went back of it.")
     fee: Money | None = Field(description="What the gateway keeps; null means not known yet, never nothing.")
+    surcharge: Money | None = Field(description="What of the amount is a surcharge, which no invoice asks for.")
+    source: str | None = Field(description="How it was made, in the gateway's word, such as Recurring.")
     method: str | None
     reference: str | None
     customer_ref: str | None
@@ -57,7 +60,8 @@ class Payment(Record):
     user_id: str | None
     plan: str | None
     subscription_ref: str | None
-    invoice_ref: str | None
+    invoice_ref: str | None = Field(description="The gateway's id of the invoice that it pays.")
+    invoice_number: str | None
     failure_code: str | None
     failure_message: str | None
     status_reason: str | None

@@ -556,6 +556,31 @@ $function$;
 REVOKE ALL ON FUNCTION drop_joined_away(text,bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_joined_away(text,bigint[]) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.drop_old_answers(p_days integer, p_dry_run boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    before timestamptz := now() - make_interval(days => p_days);
+    found bigint;
+begin
+    if p_days < 1 then
+        raise exception using errcode = '22023', message = 'answers are kept for a day at least';
+    end if;
+    if p_dry_run then
+        select count(*) into found from gateway_answers where answered_at < before;
+    else
+        delete from gateway_answers where answered_at < before;
+        get diagnostics found = row_count;
+    end if;
+    return found;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_old_answers(integer,boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_old_answers(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.drop_old_payloads(p_days integer, p_dry_run boolean)
  RETURNS TABLE(partition text, payloads bigint, oldest date)
  LANGUAGE plpgsql
@@ -749,6 +774,41 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.erase_gateway_answers(p_email text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    customer bigint;
+    erased bigint;
+begin
+    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
+    perform from payments
+    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
+    order by id for update;
+    with theirs as (
+        select * from subjects_of_person(merchant_now, key_now, customer)
+    ), named as (
+        select po.gateway, po.account, po.kind, po.object_id
+        from theirs t join payment_objects po on t.kind = 'payment' and po.payment_id = t.id
+        union
+        select sn.gateway, sn.account, sn.kind, sn.object_id
+        from theirs t join subject_names sn on sn.subject_kind = t.kind and sn.subject_id = t.id
+    )
+    delete from gateway_answers a using named n
+    where a.gateway = n.gateway and a.account = n.account and a.kind = n.kind and a.object_id = n.object_id
+      and a.merchant = merchant_now;
+    get diagnostics erased = row_count;
+    return erased;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_gateway_answers(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_gateway_answers(text) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
  LANGUAGE sql
@@ -925,19 +985,22 @@ begin
     insert into invoices as held (
         id, merchant, gateway, account, livemode, gateway_id, status, number, total_minor, due_minor, paid_minor,
         currency, customer_ref, email, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at,
-        period_start, period_end, description, lines, metadata, first_fact_at, last_fact_at
+        period_start, period_end, description, lines, metadata, customer_name, billing_address, first_fact_at,
+        last_fact_at
     )
     select
         p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
         coalesce(word.gateway_id, ''), coalesce(told.status, 'open'), word.number, word.total_minor, word.due_minor,
         word.paid_minor, word.currency, word.customer_ref, word.email, word.subscription_ref, word.attempts,
         word.next_attempt_at, word.issued_at, word.due_at, word.paid_at, word.period_start, word.period_end,
-        word.description, word.lines, word.metadata, told.first_fact_at, told.last_fact_at
+        word.description, word.lines, word.metadata, word.customer_name, word.billing_address, told.first_fact_at,
+        told.last_fact_at
     from jsonb_to_record(told.words) as word (
         livemode boolean, gateway_id text, number text, total_minor bigint, due_minor bigint, paid_minor bigint,
         currency text, customer_ref text, email text, subscription_ref text, attempts integer,
         next_attempt_at timestamptz, issued_at timestamptz, due_at timestamptz, paid_at timestamptz,
-        period_start timestamptz, period_end timestamptz, description text, lines jsonb, metadata jsonb
+        period_start timestamptz, period_end timestamptz, description text, lines jsonb, metadata jsonb,
+        customer_name text, billing_address jsonb
     )
     on conflict (id) do update set
         livemode = excluded.livemode, gateway_id = excluded.gateway_id, status = excluded.status,
@@ -947,18 +1010,20 @@ begin
         next_attempt_at = excluded.next_attempt_at, issued_at = excluded.issued_at, due_at = excluded.due_at,
         paid_at = excluded.paid_at, period_start = excluded.period_start, period_end = excluded.period_end,
         description = excluded.description, lines = excluded.lines, metadata = excluded.metadata,
+        customer_name = excluded.customer_name, billing_address = excluded.billing_address,
         first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
     where (
         held.livemode, held.gateway_id, held.status, held.number, held.total_minor, held.due_minor, held.paid_minor,
         held.currency, held.customer_ref, held.email, held.subscription_ref, held.attempts, held.next_attempt_at,
         held.issued_at, held.due_at, held.paid_at, held.period_start, held.period_end, held.description, held.lines,
-        held.metadata, held.first_fact_at, held.last_fact_at
+        held.metadata, held.customer_name, held.billing_address, held.first_fact_at, held.last_fact_at
     ) is distinct from (
         excluded.livemode, excluded.gateway_id, excluded.status, excluded.number, excluded.total_minor,
         excluded.due_minor, excluded.paid_minor, excluded.currency, excluded.customer_ref, excluded.email,
         excluded.subscription_ref, excluded.attempts, excluded.next_attempt_at, excluded.issued_at, excluded.due_at,
         excluded.paid_at, excluded.period_start, excluded.period_end, excluded.description, excluded.lines,
-        excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+        excluded.metadata, excluded.customer_name, excluded.billing_address, excluded.first_fact_at,
+        excluded.last_fact_at
     )
     returning held.status into new_status;
     return new_status;
@@ -1018,7 +1083,7 @@ begin
         id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
         fee_minor, fee_currency, method, reference, customer_ref, email, subscription_ref, invoice_ref, failure_code,
         failure_message, status_reason, app, app_from, user_id, plan, metadata, first_fact_at, last_fact_at,
-        completed_at
+        completed_at, source, surcharge_minor, invoice_number
     )
     select
         p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
@@ -1035,12 +1100,13 @@ begin
         case when step = 3 then word.failure_message end,
         case when step in (4, 6) then word.status_reason end,
         linked.app, linked.app_from, linked.user_id, word.plan, word.metadata,
-        coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at), completed_at
+        coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at), completed_at,
+        word.source, word.surcharge_minor, word.invoice_number
     from jsonb_to_record(words) as word (
         livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
         fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, email text,
         subscription_ref text, invoice_ref text, failure_code text, failure_message text, status_reason text, app text,
-        user_id text, plan text, metadata jsonb
+        user_id text, plan text, metadata jsonb, source text, surcharge_minor bigint, invoice_number text
     )
     cross join lateral app_of_payment(
         told.merchant, told.gateway, told.account, word.subscription_ref, word.customer_ref, word.plan, word.app,
@@ -1056,19 +1122,21 @@ begin
         status_reason = excluded.status_reason, app = excluded.app, app_from = excluded.app_from,
         user_id = excluded.user_id, plan = excluded.plan, metadata = excluded.metadata,
         first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at,
-        completed_at = excluded.completed_at
+        completed_at = excluded.completed_at, source = excluded.source, surcharge_minor = excluded.surcharge_minor,
+        invoice_number = excluded.invoice_number
     where (
         held.livemode, held.status, held.amount_minor, held.received_minor, held.refunded_minor, held.currency,
         held.fee_minor, held.fee_currency, held.method, held.reference, held.customer_ref, held.email,
         held.subscription_ref, held.invoice_ref, held.failure_code, held.failure_message, held.status_reason,
         held.app, held.app_from, held.user_id, held.plan, held.metadata, held.first_fact_at, held.last_fact_at,
-        held.completed_at
+        held.completed_at, held.source, held.surcharge_minor, held.invoice_number
     ) is distinct from (
         excluded.livemode, excluded.status, excluded.amount_minor, excluded.received_minor, excluded.refunded_minor,
         excluded.currency, excluded.fee_minor, excluded.fee_currency, excluded.method, excluded.reference,
         excluded.customer_ref, excluded.email, excluded.subscription_ref, excluded.invoice_ref, excluded.failure_code,
         excluded.failure_message, excluded.status_reason, excluded.app, excluded.app_from, excluded.user_id,
-        excluded.plan, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
+        excluded.plan, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at,
+        excluded.source, excluded.surcharge_minor, excluded.invoice_number
     )
     returning held.status into new_status;
     return new_status;
@@ -2347,6 +2415,7 @@ begin
     if is_erased then
         new.words := without_personal_words(new.kind, new.words);
         delete from webhook_payloads where webhook_event_id = new.webhook_event_id;
+        perform set_config('gatehouse.was_erased', 'yes', true);  -- so the answer that says it is not kept either
     end if;
     return new;
 end
@@ -2551,6 +2620,12 @@ begin
     )
     select 'customer', t.id from theirs t
     union
+    -- Known by the invoice alone: its customer has another number there than the payment says.
+    select 'customer', g.id from paid p
+    join payments pp on pp.id = p.id
+    join invoices i on i.gateway = pp.gateway and i.account = pp.account and i.gateway_id = pp.invoice_ref
+    join gateway_customers g on g.gateway = i.gateway and g.account = i.account and g.gateway_id = i.customer_ref
+    union
     select 'payment', p.id from paid p
     union
     select 'subscription', s.id from subscriptions s
@@ -2562,6 +2637,10 @@ begin
     where i.merchant = p_merchant and (lower(i.email) = p_email_key or exists (
         select from theirs t
         where t.gateway = i.gateway and t.account = i.account and t.gateway_id = i.customer_ref))
+    union
+    select 'invoice', i.id from paid p
+    join payments pp on pp.id = p.id
+    join invoices i on i.gateway = pp.gateway and i.account = pp.account and i.gateway_id = pp.invoice_ref
     union
     select 'refund', r.id from paid p join refunds r on r.payment_id = p.id
     union
@@ -2735,7 +2814,8 @@ CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words js
  IMMUTABLE
 AS $function$
     select (p_words - array[
-            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata']
+            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata',
+            'customer_name', 'billing_address']
         - case when p_kind = 'refund' then array['reason'] else '{}' end
         - case when p_kind = 'payout' then array['destination'] else '{}' end
         - array(select each.key from jsonb_each(p_words) as each
@@ -3164,6 +3244,24 @@ GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
 GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
 GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
 
+CREATE TABLE gateway_answers (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    merchant text NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    job_id bigint NOT NULL,
+    key_id text NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT gateway_answers_pkey PRIMARY KEY (gateway, account, kind, object_id)
+);
+CREATE INDEX gateway_answers_answered ON public.gateway_answers USING btree (answered_at);
+ALTER TABLE gateway_answers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON gateway_answers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON gateway_answers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE gateway_answers TO gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE gateway_customers (
     id bigint NOT NULL,
     merchant text NOT NULL,
@@ -3254,8 +3352,12 @@ CREATE TABLE invoices (
     metadata jsonb,
     first_fact_at timestamp with time zone NOT NULL,
     last_fact_at timestamp with time zone NOT NULL,
+    customer_name text,
+    billing_address jsonb,
+    data_sent_status text NOT NULL DEFAULT 'pending'::text,
     CONSTRAINT invoices_pkey PRIMARY KEY (id),
     CONSTRAINT invoices_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT invoices_data_sent_status_check CHECK ((data_sent_status = ANY (ARRAY['pending'::text, 'sent'::text, 'failed'::text]))) NOT VALID,
     CONSTRAINT invoices_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'open'::text, 'partially_paid'::text, 'past_due'::text, 'uncollectible'::text, 'void'::text, 'paid'::text, 'partially_refunded'::text, 'refunded'::text])))
 );
 CREATE INDEX invoices_customer ON public.invoices USING btree (gateway, account, customer_ref) WHERE (customer_ref IS NOT NULL);
@@ -3265,9 +3367,11 @@ CREATE INDEX invoices_subscription ON public.invoices USING btree (gateway, acco
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON invoices FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON invoices FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER invoices_audit_delete AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
-CREATE TRIGGER invoices_audit_insert AFTER INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
-CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_delete AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_insert AFTER INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+COMMENT ON COLUMN invoices.billing_address IS '{name, address1, address2, city, state, zip, country}, as far as it is said';
+COMMENT ON COLUMN invoices.data_sent_status IS 'whether the invoice was passed on to whoever fulfils it: pending until somebody notes that it was sent, or that sending failed. No fact of a gateway says it, so no fold changes it.';
 GRANT INSERT, SELECT, UPDATE ON TABLE invoices TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE invoices TO gatehouse_api;
 
@@ -3510,6 +3614,9 @@ CREATE TABLE payments (
     plan text,
     order_id bigint,
     customer_id bigint,
+    source text,
+    surcharge_minor bigint,
+    invoice_number text,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_check CHECK (((fee_minor IS NULL) OR (fee_currency IS NOT NULL))),
@@ -3519,6 +3626,7 @@ CREATE TABLE payments (
     CONSTRAINT payments_received_minor_check CHECK ((received_minor >= 0)),
     CONSTRAINT payments_refunded_minor_check CHECK ((refunded_minor >= 0)),
     CONSTRAINT payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT payments_surcharge_minor_check CHECK ((surcharge_minor >= 0)) NOT VALID,
     CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
     CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id),
     CONSTRAINT payments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
@@ -3551,6 +3659,9 @@ CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH RO
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
 COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
 COMMENT ON COLUMN payments.order_id IS 'the order that its metadata (order_number, order_id) or its reference names';
+COMMENT ON COLUMN payments.source IS 'how it was made, in the gateway''s word: Recurring, Invoice, QuickPay, API, Terminal …';
+COMMENT ON COLUMN payments.surcharge_minor IS 'what of amount_minor the payer bore for paying by card; an invoice is paid by amount_minor less this';
+COMMENT ON COLUMN payments.invoice_number IS 'the merchant''s number of the invoice; invoice_ref is the gateway''s id of it';
 COMMENT ON COLUMN payments.refunded_minor IS 'completed refunds, and what the gateway calls refunded that no known refund explains';
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;

@@ -36,7 +36,7 @@ PERSONAL = {
     "payments": {"metadata", "failure_message", "customer_ref", "email", "user_id"},
     "gateway_customers": {"email", "name", "phone", "user_id", "metadata"},
     "subscriptions": {"email", "user_id", "metadata", "customer_ref", "cancel_reason"},
-    "invoices": {"email", "customer_ref", "description", "lines", "metadata"},
+    "invoices": {*("email", "customer_ref", "customer_name", "billing_address", "description", "lines", "metadata")},
     "refunds": {"reason", "failure_message", "metadata"},
     "disputes": set[str](),
     "payouts": {"failure_message", "metadata", "destination"},
@@ -236,7 +236,9 @@ FACTS: dict[str, tuple[Fact, ...]] = {
             email=A_PERSON,
             customer_ref="planted-customer",
             description="planted: for Erika",
-            lines=[{"description": "planted: treatment of Erika"}],
+            lines=[{"product": "planted: a cure", "description": "planted: treatment of Erika"}],
+            customer_name="planted Erika Mustermann",
+            billing_address={"address1": "planted Street 1"},
             metadata=METADATA,
         ),
     ),
@@ -385,8 +387,10 @@ def as_column(column: str, value: str) -> Any:
     """Return a value as the column wants it, so that every column of every table can be filled."""
     if column in ("payment_id", "merged_into", *LINKS):
         return None
-    if column in ("metadata", "lines"):
+    if column in ("metadata", "lines", "billing_address"):
         return {"says": value}
+    if column == "data_sent_status":
+        return "sent"
     if column in ("currency", "fee_currency"):
         return "EUR"
     if column.endswith("_minor") or column in ("id", "attempts"):

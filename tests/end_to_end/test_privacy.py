@@ -38,7 +38,7 @@ HOMES_OF_PERSONS = {
     "customers": {"email", "email_key", "phone", "first_name", "last_name", "search"},
     "payments": {"email", "metadata"},
     "subscriptions": {"email", "metadata"},
-    "invoices": {"email", "description", "lines", "metadata"},
+    "invoices": {"email", "customer_name", "billing_address", "description", "lines", "metadata"},
     "refunds": {"metadata"},
     "facts": {"words"},
 }

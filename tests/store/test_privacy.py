@@ -242,7 +242,10 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
             "insert into imports (merchant, gateway, account, source, content_hash, job_id)"
             f" values ('{merchant}', 'stripe', '{merchant}', 'old.csv', 'x', 1);"
             "insert into completeness (gateway, account, day, merchant, listed, recorded)"
-            f" values ('stripe', '{merchant}', '2026-11-20', '{merchant}', 1, 1)"
+            f" values ('stripe', '{merchant}', '2026-11-20', '{merchant}', 1, 1);"
+            "insert into gateway_answers"
+            " (gateway, account, kind, object_id, merchant, answered_at, job_id, key_id, sealed)"
+            f" values ('stripe', '{merchant}', 'invoice', 'in_1', '{merchant}', now(), 1, 'k1', '')"
         )
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"

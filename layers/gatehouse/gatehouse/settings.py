@@ -101,9 +101,7 @@ class Settings:
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
     paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
 
-    public_api_url: str = text(
-        "Where the world reaches this API, such as https://hooks.example.com: webhooks are there."
-    )
+    public_api_url: str = text("Where the world reaches the webhooks, such as https://hooks.example.com.")
 
     api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 

@@ -264,8 +264,8 @@ class TestPaymentRequests:
         assert (invoice.status, invoice.total_minor, invoice.paid_minor) == (InvoiceStatus.PAID, 5000, 5000)
         assert invoice.number == "4"
         assert invoice.lines == (
-            {"description": "Pancake & Sausage", "amount_minor": 2000, "quantity": 1},
-            {"description": "Chicken Salad", "amount_minor": 3000, "quantity": 1},
+            {"product": "Pancake & Sausage", "description": "Pancake & Sausage", "amount_minor": 2000, "quantity": 1},
+            {"product": "Chicken Salad", "description": "Chicken Salad", "amount_minor": 3000, "quantity": 1},
         )
 
     def test_its_customer_is_asked_for_where_it_is_a_number(self) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gatehouse.accounts import GatewayAccount
+from gatehouse.database.sql import Bound, Json
+from gatehouse.enrichment.answers import kept_answer, sql
 from gatehouse.errors import GatewayObjectMissing
 from gatehouse.gateways import Fetched
 from gatehouse.intake.record import fetched_facts
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
+from gatehouse.sealing import Keyring
 
 
 class Client(Protocol):
@@ -19,7 +22,7 @@ class Client(Protocol):
         ...
 
 
-def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
+def refetch(job: Job, client_of: Callable[[str, str], Client], keyring: Callable[[], Keyring]) -> Outcome:
     """Ask about the job's object and record the answer; `client_of` returns the client of a gateway's account."""
     arguments = dict(job.arguments)
     try:
@@ -33,6 +36,11 @@ def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
         fetched = client_of(gateway, account).fetch(kind, object_id, **arguments)
     except GatewayObjectMissing as missing:  # the event may be ahead of what the gateway's API shows
         return Postponed(str(missing))
+    return Done(effects_of(job, gateway, account, fetched, keyring()))
+
+
+def effects_of(job: Job, gateway: str, account: str, fetched: Fetched, keyring: Keyring) -> list[Bound]:
+    """Return the statements that record an answer: its facts, the answer itself, sealed, and the jobs it leads to."""
     effects = fetched_facts(
         GatewayAccount(gateway, account, job.merchant, "both"),
         fetched.facts,
@@ -41,4 +49,19 @@ def refetch(job: Job, client_of: Callable[[str, str], Client]) -> Outcome:
         job_id=job.id,
         livemode=livemode,
     )
-    return Done(effects)
+    for raw in fetched.answers:
+        effects.append(
+            kept_answer(
+                keyring,
+                raw,
+                gateway=gateway,
+                account=account,
+                merchant=job.merchant,
+                answered_at=fetched.answered_at,
+                job_id=job.id,
+            )
+        )
+    if fetched.needs:
+        needs = [{"topic": need.topic, "key": need.key, "arguments": need.arguments} for need in fetched.needs]
+        effects.append(sql.write_needs(merchant=job.merchant, job_id=job.id, needs=Json(needs)))
+    return effects

@@ -22,7 +22,7 @@ def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic."""
     return {
         "fetch_fee": _fetch_fee,
-        "refetch": lambda job: refetch(job, _client_of),
+        "refetch": lambda job: refetch(job, _client_of, process_keyring),
         "send_refund": lambda job: send_refund(job, _refund_client_of, database()),
     }
 

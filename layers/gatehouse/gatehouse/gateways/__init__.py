@@ -9,10 +9,11 @@ gateway ends there. ASKABLE are the kinds of object names that its client can be
 something open, the job `refetch` asks.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatehouse.facts import Fact, Need, ObjectName, PaymentStatus
 
@@ -26,11 +27,23 @@ class Verified(NamedTuple):
     secret_index: int
 
 
+class RawAnswer(NamedTuple):
+    """What a gateway's API answered about one object, whole, so that it can be kept."""
+
+    kind: str
+    object_id: str
+    said: Mapping[str, Any]
+
+
 class Fetched(NamedTuple):
     """What a gateway's API said about an object when it was asked: facts, timed by the answer."""
 
     facts: tuple[Fact, ...]
     answered_at: datetime
+    needs: tuple[Need, ...] = ()  # what the answer leads to: the details of a payment name its invoice
+    answers: tuple[RawAnswer, ...] = ()  # what is to be kept of it, sealed
+    # Of an event that only hints: whether the gateway says the same as it. None where no event is to be confirmed.
+    confirms: bool | None = None
 
 
 class Listed(NamedTuple):

@@ -188,6 +188,7 @@ def _amounts(status: InvoiceStatus | None, total_minor: int | None) -> dict[str,
 def _lines(items: object, currency: object) -> tuple[dict[str, Any], ...] | None:
     lines = [
         {
+            "product": text(item.get("name")),
             "description": text(item.get("name")),
             "amount_minor": minor_or_none(item.get("amount"), currency),
             "quantity": _count(item.get("quantity")),

@@ -194,7 +194,9 @@ def _period(invoice: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> tuple
 
 def _line(line: Mapping[str, Any], currency: object) -> dict[str, Any]:
     quantity = line.get("quantity")
+    product = text(mapping(mapping(line.get("price")).get("product")).get("name"))  # there only where it was asked for
     return {
+        **({"product": product} if product else {}),
         "description": text(line.get("description")),
         "amount_minor": signed_minor_or_none(line.get("amount"), line.get("currency", currency)),
         "quantity": quantity if _is_count(quantity) else None,
