@@ -29,7 +29,7 @@ def refetch(job: Job, client_of: Callable[[str, str], Client], keyring: Callable
         gateway, account = arguments.pop("gateway"), arguments.pop("account")
         kind, object_id = arguments.pop("kind"), arguments.pop("id")
         # What no event has told of is as real as its account's money; the job that asks for it says so.
-        livemode = arguments.pop("livemode", job.livemode)
+        job = job._replace(livemode=arguments.pop("livemode", job.livemode))
     except KeyError as missing:
         return Hopeless(f"the job does not say its {missing}")
     try:
@@ -47,7 +47,7 @@ def effects_of(job: Job, gateway: str, account: str, fetched: Fetched, keyring: 
         said_by=f"job {job.id}",
         occurred_at=fetched.answered_at,
         job_id=job.id,
-        livemode=livemode,
+        livemode=job.livemode,
     )
     for raw in fetched.answers:
         effects.append(
