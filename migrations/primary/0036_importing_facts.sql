@@ -89,12 +89,29 @@ create function import_other_facts(
 language plpgsql as $$
 declare
     said record;
+    home bigint;
     new_rows bigint := 0;
 begin
     for said in
         select * from jsonb_to_recordset(p_rows) as each (
             kind text, id text, said_by text, occurred_at timestamptz, facts jsonb)
     loop
+        if said.kind = 'customer' and not p_joining then  -- one name each, and nothing that hangs on another
+            home := home_of_subject(
+                p_merchant, p_gateway, p_account, 'customer', said.facts -> 'others' -> 0 -> 'objects', false);
+            insert into facts (
+                kind, subject_id, merchant, gateway, account, said_by, job_id, occurred_at, received_at, rank, words
+            )
+            select 'customer', home, p_merchant, p_gateway, p_account, said.said_by, p_job_id, said.occurred_at, now(),
+                0, said.facts -> 'others' -> 0 -> 'words'
+            where not exists (
+                select from facts f where f.kind = 'customer' and f.subject_id = home and f.said_by = said.said_by
+            );
+            if found then
+                perform fold_customer(home);
+            end if;
+            continue;
+        end if;
         continue when exists (
             select from subject_names named
             join facts f on f.kind = said.kind and f.subject_id = named.subject_id and f.said_by = said.said_by
