@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 from local.gateway_apis import GatewayApi
 from local.kept_secrets import KeptPorts, KeptSecrets
+from local.mx_merchant_api import MxMerchantApi
 from local.paypal_api import PaypalApi
 from local.paypal_certificate import paypal_certificate
 from local.paystack_api import PaystackApi
+from local.sayswitch_api import SayswitchApi
 from local.stripe_api import StripeApi
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
@@ -46,8 +48,8 @@ def gateway_accounts(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> list[
         _stripe(kept, ports),
         _paypal(kept, ports, folder),
         _paystack(kept, ports),
-        _sayswitch(kept),
-        _mx_merchant(kept),
+        _sayswitch(kept, ports),
+        _mx_merchant(kept, ports),
     ]
 
 
@@ -99,22 +101,29 @@ def _paystack(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     )
 
 
-def _sayswitch(kept: KeptSecrets) -> GatewayAccount:
+def _sayswitch(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     secret_key = kept.token("sayswitch_secret_key", "sk_test_")
+    api = GatewayApi(SayswitchApi(), ports.port("sayswitch"))
     return GatewayAccount(
         name="sayswitch",
         secret={"signing_secrets": [secret_key], "mode": "both"},
         shown={"secret_key": secret_key},
         sample=EVENTS / "sayswitch" / "payment.success.json",
+        api=api,
+        settings={"SAYSWITCH_API_URL": api.url},
     )
 
 
-def _mx_merchant(kept: KeptSecrets) -> GatewayAccount:
+def _mx_merchant(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     token = kept.token("mx_merchant_token", "")
+    consumer = {name: kept.token(f"mx_merchant_{name}", "") for name in ("consumer_key", "consumer_secret")}
+    api = GatewayApi(MxMerchantApi(), ports.port("mx_merchant"))
     return GatewayAccount(
         name="mx_merchant",
-        secret={"signing_secrets": [token], "merchant_id": MX_MERCHANT_ID, "mode": "both"},
+        secret={"signing_secrets": [token], "merchant_id": MX_MERCHANT_ID, "mode": "both", **consumer},
         shown={"merchant_id": MX_MERCHANT_ID},
         sample=EVENTS / "mx_merchant" / "PaymentSuccess.json",
         token=token,
+        api=api,
+        settings={"MX_MERCHANT_API_URL": api.url},
     )

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-FAULTS = ("slow", "401", "429", "500", "truncated")
+FAULTS = ("slow", "401", "429", "500", "truncated", "another_merchant")
 CONTROL = "/_control/"
 
 
@@ -116,6 +116,10 @@ class GatewayApi:
     def answer(self, request: ApiRequest) -> tuple[ApiAnswer, bool]:
         """Return the answer, or that of the present fault, and whether it is to be cut short."""
         fault = self._next_fault(request)
+        if fault is not None and fault.kind == "another_merchant":
+            found = self.gateway.answer(request)
+            change = getattr(self.gateway, "of_another_merchant", None)  # where its answers say whose they are
+            return (change(found) if change else found), False
         if fault is None or fault.kind in ("slow", "truncated"):
             if fault is not None and fault.kind == "slow":
                 self._stopped.wait(fault.seconds)

@@ -398,6 +398,33 @@ $function$;
 REVOKE ALL ON FUNCTION change_customer(bigint,jsonb,integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION change_customer(bigint,jsonb,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.confirm_event(p_job_id bigint, p_confirms boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    event_row bigint := (select webhook_event_id from jobs where id = p_job_id);
+begin
+    if not p_confirms then
+        update webhook_events set reason = 'not confirmed: the gateway says otherwise'
+        where id = event_row and confirmed_at is null and status = 'applied';
+        return '[]';
+    end if;
+    update webhook_events set confirmed_at = now(), reason = null
+    where id = event_row and confirmed_at is null and status = 'applied';
+    if not found then
+        return '[]';
+    end if;
+    update app_transactions t
+    set status = p.status, amount_minor = coalesce(p.amount_minor, t.amount_minor),
+        currency = coalesce(p.currency, t.currency)
+    from payments p
+    where t.webhook_event_id = event_row and p.id = t.payment_id
+      and (t.status, t.amount_minor, t.currency) is distinct from (p.status, p.amount_minor, p.currency);
+    return write_forwards(event_row);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.create_order(p_order jsonb, p_customer jsonb, p_items jsonb, p_prefix text, p_zone text, p_at timestamp with time zone, p_idempotency_key text, p_content_hash text, OUT order_id bigint, OUT is_new boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -1481,6 +1508,24 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.forget_trouble()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    delete from gateway_troubles where gateway = new.gateway and account = new.account;
+    if found then
+        update jobs set due_at = now(), ring_after = now()
+        where status = 'waiting' and ring_after > now() and topic in ('refetch', 'fetch_fee')
+          and arguments ->> 'gateway' = new.gateway and arguments ->> 'account' = new.account;
+    end if;
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION forget_trouble() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.forward_again(p_log_id bigint)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1631,12 +1676,29 @@ CREATE OR REPLACE FUNCTION public.import_other_facts(p_merchant text, p_gateway 
 AS $function$
 declare
     said record;
+    home bigint;
     new_rows bigint := 0;
 begin
     for said in
         select * from jsonb_to_recordset(p_rows) as each (
             kind text, id text, said_by text, occurred_at timestamptz, facts jsonb)
     loop
+        if said.kind = 'customer' and not p_joining then  -- one name each, and nothing that hangs on another
+            home := home_of_subject(
+                p_merchant, p_gateway, p_account, 'customer', said.facts -> 'others' -> 0 -> 'objects', false);
+            insert into facts (
+                kind, subject_id, merchant, gateway, account, said_by, job_id, occurred_at, received_at, rank, words
+            )
+            select 'customer', home, p_merchant, p_gateway, p_account, said.said_by, p_job_id, said.occurred_at, now(),
+                0, said.facts -> 'others' -> 0 -> 'words'
+            where not exists (
+                select from facts f where f.kind = 'customer' and f.subject_id = home and f.said_by = said.said_by
+            );
+            if found then
+                perform fold_customer(home);
+            end if;
+            continue;
+        end if;
         continue when exists (
             select from subject_names named
             join facts f on f.kind = said.kind and f.subject_id = named.subject_id and f.said_by = said.said_by
@@ -1962,7 +2024,7 @@ AS $function$
     select (
         p_event.status = 'applied'
         or (p_event.status = 'ignored' and p_event.reason not like 'wrong mode%' and p_event.reason not like 'switched off%')
-    ) and p_event.gateway not in ('sayswitch', 'mx_merchant')
+    ) and (p_event.gateway not in ('sayswitch', 'mx_merchant') or p_event.confirmed_at is not null)
 $function$;
 
 CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
@@ -3240,6 +3302,7 @@ CREATE INDEX gateway_accounts_updated ON public.gateway_accounts USING btree (up
 ALTER TABLE gateway_accounts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON gateway_accounts FOR ALL TO CURRENT_USER, gatehouse_intake, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON gateway_accounts FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER forget_trouble AFTER UPDATE OF credentials ON public.gateway_accounts FOR EACH ROW WHEN ((old.credentials IS DISTINCT FROM new.credentials)) EXECUTE FUNCTION forget_trouble();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
 GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
 GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
@@ -3297,6 +3360,25 @@ CREATE TRIGGER link_gateway_customer_insert BEFORE INSERT ON public.gateway_cust
 CREATE TRIGGER link_gateway_customer_update BEFORE UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION link_gateway_customer();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
+
+CREATE TABLE gateway_troubles (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    merchant text NOT NULL,
+    kind text NOT NULL,
+    reason text NOT NULL,
+    credentials_mark text NOT NULL,
+    failures integer NOT NULL DEFAULT 1,
+    began_at timestamp with time zone NOT NULL DEFAULT now(),
+    asked_again_at timestamp with time zone NOT NULL,
+    CONSTRAINT gateway_troubles_pkey PRIMARY KEY (gateway, account),
+    CONSTRAINT gateway_troubles_kind_check CHECK ((kind = ANY (ARRAY['refused'::text, 'failing'::text])))
+);
+ALTER TABLE gateway_troubles ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON gateway_troubles FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON gateway_troubles FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE gateway_troubles TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE gateway_troubles TO gatehouse_api;
 
 CREATE TABLE imports (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -3416,6 +3498,7 @@ CREATE INDEX jobs_burials_to_tell ON public.jobs USING btree (id) WHERE (NOT bur
 CREATE INDEX jobs_dead ON public.jobs USING btree (topic, finished_at) WHERE (status = 'dead'::text);
 CREATE INDEX jobs_event ON public.jobs USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
 CREATE INDEX jobs_forwards ON public.jobs USING btree (merchant, ((arguments ->> 'app'::text)), id) WHERE ((topic = 'forward'::text) AND (status <> 'done'::text));
+CREATE INDEX jobs_leased ON public.jobs USING btree (merchant) WHERE (status = 'leased'::text);
 CREATE INDEX jobs_redrive ON public.jobs USING btree (redrive_id) WHERE (redrive_id IS NOT NULL);
 CREATE INDEX jobs_to_ring ON public.jobs USING btree (ring_after) WHERE (status = ANY (ARRAY['waiting'::text, 'leased'::text]));
 ALTER TABLE jobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -3891,6 +3974,7 @@ CREATE TABLE webhook_events (
     reference text,
     signed_by text,
     request_id text,
+    confirmed_at timestamp with time zone,
     CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
     CONSTRAINT webhook_events_event_id_gateway_account_key UNIQUE (event_id, gateway, account),
     CONSTRAINT webhook_events_check CHECK (((status = ANY (ARRAY['applied'::text, 'received'::text])) OR (reason IS NOT NULL))),
@@ -3902,8 +3986,10 @@ CREATE INDEX webhook_events_reference ON public.webhook_events USING btree (refe
 ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON webhook_events FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON webhook_events FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake, gatehouse_worker;
+COMMENT ON COLUMN webhook_events.confirmed_at IS 'when the gateway''s API said what the event hints at; null for an event that proves itself, and for one unconfirmed';
+GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake;
 GRANT INSERT, SELECT, UPDATE ON TABLE webhook_events TO gatehouse_ops;
+GRANT INSERT, SELECT, UPDATE (reason, confirmed_at) ON TABLE webhook_events TO gatehouse_worker;
 GRANT SELECT ON TABLE webhook_events TO gatehouse_api;
 
 CREATE TABLE webhook_forward_logs (

@@ -69,7 +69,7 @@ def test_a_file_becomes_payments_customers_refunds_and_audit(
     assert "3 rows of clinic.csv: 3 recorded, 0 refused" in done.stdout
     assert gatehouse_database.sql(
         "select status, amount_minor::int, received_minor::int, currency, reference, customer_ref, livemode,"
-        " metadata ->> 'source', (completed_at at time zone 'UTC')::text from payments order by id"
+        " source, (completed_at at time zone 'UTC')::text from payments order by id"
     ) == [
         ["completed", 20596, 20596, "USD", "1774", "C1", True, "Recurring", "2026-11-02 10:00:00"],
         ["failed", 1100, None, "USD", None, None, True, "QuickPay", None],

@@ -13,7 +13,7 @@ from gatehouse.gateways.paystack.client import PaystackClient
 from gatehouse.gateways.stripe.client import StripeClient
 from gatehouse.jobs.claim import work_on
 from gatehouse.observability import metrics
-from gatehouse.reconciliation.compare import Place, compare_day
+from gatehouse.reconciliation.compare import compare_day
 from gatehouse.reconciliation.plan import Wanted, plan
 from local.gateway_apis import GatewayApi
 from local.paystack_api import PaystackApi
@@ -56,10 +56,10 @@ def recorded(database: GatehouseDatabase, number: int, status: str) -> None:
     )
 
 
-def compared(place: Place, worker: Database, queues: Queues, **wanted: Any) -> list[str]:
+def compared(client: Lists, worker: Database, queues: Queues, *, now: datetime = NOW) -> list[str]:
     """Plan a day of Stripe's default account and compare it; return what became of each job."""
-    jobs = plan(worker, Wanted(1, defaults=("stripe",), **wanted), now=NOW)
-    workers = {"reconcile": lambda job: compare_day(job, lambda _gateway, _account: place, worker)}
+    jobs = plan(worker, Wanted(1, defaults=("stripe",)), now=now)
+    workers = {"reconcile": lambda job: compare_day(job, client, worker, livemode=True)}
     return [work_on(job.id, workers, worker, queues.bell()) for job in jobs]
 
 
@@ -70,7 +70,7 @@ def test_what_is_missing_or_behind_is_asked_for_and_nothing_else(
         recorded(gatehouse_database, number, status)
     reversed_one = payment(4, PaymentStatus.REVERSED)
     client = Lists(payment(1), payment(2), payment(3), reversed_one, payment(5, None), payment(6), payment(6))
-    assert compared(Place(client, livemode=True), worker, queues) == ["done"]
+    assert compared(client, worker, queues) == ["done"]
     assert client.asked == [(DAY, NEXT_DAY)]
     asked = ops.query("select arguments, merchant from jobs where topic = 'refetch' order by id")
     assert [each["arguments"]["id"] for each in asked] == ["pi_3", "pi_6"]
@@ -86,19 +86,9 @@ def test_what_is_missing_or_behind_is_asked_for_and_nothing_else(
 
     recorded(gatehouse_database, 6, "completed")
     gatehouse_database.sql("update payments set status = 'completed' where id = 3")
-    jobs = plan(worker, Wanted(1, defaults=("stripe",)), now=NOW + timedelta(seconds=1))
-    workers = {"reconcile": lambda job: compare_day(job, lambda _gateway, _account: Place(client, None), worker)}
-    assert [work_on(job.id, workers, worker, queues.bell()) for job in jobs] == ["done"]
+    assert compared(client, worker, queues, now=NOW + timedelta(seconds=1)) == ["done"]
     found = ops.query_one("select listed, recorded, found_missing, checks from completeness")
     assert found == {"listed": 6, "recorded": 6, "found_missing": 2, "checks": 2}
-
-
-@pytest.mark.req("G7")
-def test_what_is_switched_off_is_not_compared(worker: Database, ops: Database, queues: Queues) -> None:
-    client = Lists(payment(1))
-    assert compared(Place(client, None, is_active=False), worker, queues) == ["done"]
-    assert client.asked == []
-    assert ops.query("select from completeness") == []
 
 
 @pytest.mark.req("G14", "M5")

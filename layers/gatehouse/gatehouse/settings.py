@@ -77,6 +77,8 @@ class Settings:
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")
     paystack_secret_arn: str = text("The same of Paystack.")
+    sayswitch_secret_arn: str = text("The same of SaySwitch.")
+    mx_merchant_secret_arn: str = text("The same of MX Merchant.")
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
@@ -100,6 +102,10 @@ class Settings:
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
     paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
+    sayswitch_api_url: str = text("Address of SaySwitch's API.", "https://backendapi.sayswitchgroup.com")
+    mx_merchant_api_url: str = text(
+        "Address of MX Merchant's API; when empty its own, live or sandbox as the account is or says."
+    )
 
     public_api_url: str = text("Where the world reaches the webhooks, such as https://hooks.example.com.")
 

@@ -18,6 +18,10 @@ where held.answered_at <= excluded.answered_at and held.merchant = excluded.merc
 select answered_at, key_id, sealed from gateway_answers
 where gateway = :gateway::text and account = :account::text and kind = :kind::text and object_id = :object_id::text;
 
+-- name: confirm_event
+-- Notes whether an answer says what the event hints at whose job asked; leaves the jobs that forward it.
+select confirm_event(:job_id::bigint, :confirms::boolean) as jobs;
+
 -- name: write_needs
 -- Leaves the jobs that an answer leads to; they are of the event whose job asked.
 select write_needs(

@@ -167,6 +167,8 @@ def read_payment(values: Mapping[str, Any], reading: Reading) -> Said:
         customer_ref=customer_ref,
         email=row.get("email"),
         invoice_ref=_identifier(row, "invoice_id"),
+        invoice_number=_identifier(row, "reference") if reading.gateway == "mx_merchant" else None,
+        source=row.get("source"),
         failure_code=row.get("failure_code"),
         failure_message=row.get("failure_message"),
         completed_at=occurred_at if is_completed else None,
@@ -325,4 +327,4 @@ def _metadata(row: Mapping[str, str]) -> dict[str, str]:
         if said is None and row["metadata"] not in ("{}", "null"):
             raise BadRow("metadata", "is no JSON object")
         found |= said or {}
-    return found | {name: row[name] for name in ("source", "order_id", "order_number") if name in row}
+    return found | {name: row[name] for name in ("order_id", "order_number") if name in row}

@@ -4,11 +4,11 @@ The job is `refetch`, as where an event leaves something open: its answer goes t
 an event that comes after all changes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
 from datetime import date as Date
 from itertools import batched
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Json
@@ -38,27 +38,16 @@ class ListingClient(Protocol):
         ...
 
 
-class Place(NamedTuple):
-    """An account as it can be asked: its client, and whether its money is real (None: it may be either)."""
-
-    client: ListingClient
-    livemode: bool | None
-    is_active: bool = True
-
-
-def compare_day(job: Job, place_of: Callable[[str, str], Place], database: Database) -> Outcome:
+def compare_day(job: Job, client: ListingClient, database: Database, *, livemode: bool | None) -> Outcome:
     """Compare the job's day with the gateway's list, ask for what is missing, and note how complete the day is."""
     try:
         gateway, account = job.arguments["gateway"], job.arguments["account"]
         day = Date.fromisoformat(job.arguments["day"])
     except (KeyError, ValueError) as wrong:
         return Hopeless(f"the job does not say its {wrong}")
-    place = place_of(gateway, account)
-    if not place.is_active:
-        return Done()
     since = datetime.combine(day, time(), UTC)
     listed: dict[ObjectName, Listed] = {}  # one that slips to the next page meanwhile would count twice
-    for each in place.client.listed_payments(since, since + timedelta(days=1)):
+    for each in client.listed_payments(since, since + timedelta(days=1)):
         listed[each.name] = each
     missing = [
         each
@@ -79,7 +68,7 @@ def compare_day(job: Job, place_of: Callable[[str, str], Place], database: Datab
                 "account": account,
                 "kind": each.name.kind,
                 "id": each.name.id,
-                "livemode": place.livemode,
+                "livemode": livemode,
             },
         }
         for each in missing

@@ -21,6 +21,11 @@ due as (
     cross join generate_series(0, :days::integer - 1) as back (days)
     left join completeness c on c.gateway = p.gateway and c.account = p.account and c.day = :today::date - back.days
     where (c.checked_at is null or c.checked_at < now() - make_interval(hours => :every_hours::integer))
+      -- While its credentials are refused nobody need ask.
+      and not exists (
+          select from gateway_troubles t
+          where t.gateway = p.gateway and t.account = p.account and t.kind = 'refused' and t.asked_again_at > now()
+      )
       and not exists (
           select from jobs j
           where j.topic = 'reconcile'

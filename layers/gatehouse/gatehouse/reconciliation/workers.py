@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gatehouse.database.connection import database
-from gatehouse.enrichment.workers import account_client
+from gatehouse.enrichment.workers import is_live, is_switched_on, work_with_client
 from gatehouse.gateways import LISTING
 from gatehouse.jobs.bell import bell
-from gatehouse.jobs.claim import Worker
+from gatehouse.jobs.claim import Done, Job, Outcome, Worker
 from gatehouse.observability import log
-from gatehouse.reconciliation.compare import Place, compare_day
+from gatehouse.reconciliation.compare import compare_day
 from gatehouse.reconciliation.plan import Wanted, plan
 from gatehouse.settings import settings
 
@@ -18,7 +18,7 @@ RING_SECONDS = 20.0
 
 def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic."""
-    return {"reconcile": lambda job: compare_day(job, _place_of, database())}
+    return {"reconcile": _reconcile}
 
 
 def plan_what_is_due() -> dict[str, int]:
@@ -35,6 +35,9 @@ def plan_what_is_due() -> dict[str, int]:
     return {"planned": len(planned), "rung": rung}
 
 
-def _place_of(gateway: str, account: str) -> Place:
-    found = account_client(gateway, account)
-    return Place(found.client, {"live": True, "test": False}.get(found.mode), found.is_active)
+def _reconcile(job: Job) -> Outcome:
+    gateway, account = str(job.arguments.get("gateway")), str(job.arguments.get("account"))
+    if not is_switched_on(gateway, account):
+        return Done()
+    livemode = is_live(gateway, account)
+    return work_with_client(job, lambda client: compare_day(job, client, database(), livemode=livemode))

@@ -68,6 +68,7 @@ class StripeClient:
     """One account's access to Stripe's API over kept connections."""
 
     refundable = ("payment_intent", "charge")
+    forbids_single_objects = True  # with 403: a key may be allowed to see some kinds of objects and not others
     keeps_refund_keys = timedelta(hours=20)  # Stripe may forget a key after 24 hours
 
     def __init__(
