@@ -11,19 +11,18 @@ from importlib import import_module
 from bench.figures import show
 
 NAMES = (
-    *(
-        "recording",
-        "gateways",
-        "cpu",
-        "cold_start",
-        "front",
-        "deliveries",
-        "jobs",
-        "pooler",
-        "store",
-        "clinics",
-        "faults",
-    ),
+    "recording",
+    "gateways",
+    "cpu",
+    "cold_start",
+    "front",
+    "deliveries",
+    "jobs",
+    "pooler",
+    "store",
+    "clinics",
+    "importing",
+    "faults",
 )
 
 

@@ -14,4 +14,5 @@ def _known(name: str | None) -> str | None:
 
 
 GatewayArgument = Annotated[str, typer.Argument(callback=_known, help="stripe, paypal, …")]
+NeededGatewayOption = Annotated[str, typer.Option("--gateway", callback=_known, help="stripe, paypal, …")]
 GatewayOption = Annotated[str | None, typer.Option("--gateway", callback=_known, help="Only this gateway.")]

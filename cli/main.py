@@ -18,6 +18,7 @@ from cli import (
     events,
     forwards,
     gateways,
+    imports,
     keys,
     memberships,
     merchants,
@@ -26,6 +27,7 @@ from cli import (
     output,
     payments,
     products,
+    reconcile,
     redrive,
     refunds,
     retention,
@@ -42,6 +44,7 @@ GROUPS = {
     "events": events.app,
     "forwards": forwards.app,
     "gateways": gateways.app,
+    "import": imports.app,
     "keys": keys.app,
     "memberships": memberships.app,
     "merchants": merchants.app,
@@ -60,6 +63,8 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command("reconcile")(reconcile.reconcile)
+app.command("completeness")(reconcile.completeness)
 app.command("redrive")(redrive.redrive)
 app.command("retention")(retention.retention)
 app.command("status")(status.status)

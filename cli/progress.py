@@ -45,3 +45,25 @@ def _left(done: int, to_do: int, seconds: float) -> str:
         return "almost at the end"
     left = seconds * to_do / done
     return f"about {left / 60:.0f} minutes left" if left >= 90 else f"about {left:.0f} seconds left"
+
+
+class Counted:
+    """How far a command has come that knows how much there is: a line on stderr now and then."""
+
+    def __init__(self, total: int, what: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._what = what
+        self._clock = clock
+        self._began = self._told = clock()
+
+    def step(self, done: int, rows: int | None = None) -> None:
+        """Note that so much of the total is done; `rows` counts them where the total is of something else."""
+        now = self._clock()
+        if now - self._told < SECONDS_BETWEEN_LINES:
+            return
+        self._told = now
+        seconds = now - self._began
+        counted = done if rows is None else rows
+        left = _left(done, self._total - done, seconds)
+        share = f"{100 * done // self._total} %" if self._total else "all"
+        output.note(f"{share}: {counted} {self._what}, {counted / seconds:.0f} a second, {left}")

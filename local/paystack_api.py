@@ -90,6 +90,8 @@ class PaystackApi:
                 return _found("Verification successful", self._things["transaction", number])
             case "GET", ["refund"]:
                 return self._list_of_refunds(request.query)
+            case "GET", ["transaction"]:
+                return self._list_of_transactions(request.query)
             case "GET", [("transaction" | "refund" | "dispute" | "transfer" | "subscription") as kind, thing_id]:
                 return self._one(kind, thing_id)
             case "GET", [("customer" | "paymentrequest") as kind, thing_id]:
@@ -113,17 +115,26 @@ class PaystackApi:
     def _list_of_refunds(self, query: Mapping[str, list[str]]) -> ApiAnswer:
         """Answer a page of refunds. By the reference of a transaction none are found, only by its number."""
         wanted = query.get("transaction", [""])[0]
-        size = int(query.get("perPage", [str(DEFAULT_PAGE_SIZE)])[0])
-        page = int(query.get("page", ["1"])[0])
         refunds = [
             thing
             for (kind, _), thing in list(self._things.items())
             if kind == "refund" and wanted in ("", str(thing["transaction"]))
         ]
-        shown = refunds[(page - 1) * size : page * size]
-        pages = -(-len(refunds) // size)
-        meta = {"total": len(refunds), "skipped": (page - 1) * size, "perPage": size, "page": page, "pageCount": pages}
-        return ApiAnswer(200, {"status": True, "message": "Refunds retrieved", "data": shown, "meta": meta})
+        return _page("Refunds retrieved", refunds, query)
+
+    def _list_of_transactions(self, query: Mapping[str, list[str]]) -> ApiAnswer:
+        """Answer a page of the transactions of a span of time, the newest first."""
+        since, until = (
+            datetime.fromisoformat(query.get(word, [default])[0])
+            for word, default in (("from", "1970-01-01T00:00:00Z"), ("to", "9999-01-01T00:00:00Z"))
+        )
+        found = [
+            (made_at, thing)
+            for (kind, _), thing in list(self._things.items())
+            if kind == "transaction" and since <= (made_at := _made_at(thing)) <= until
+        ]
+        found.sort(key=lambda each: each[0], reverse=True)
+        return _page("Transactions retrieved", [thing for _, thing in found], query)
 
     def _learn(self, kind: str, thing: dict[str, Any]) -> None:
         thing_id = thing.get(PATHS[kind])
@@ -292,3 +303,18 @@ def _found(message: str, thing: Mapping[str, Any]) -> ApiAnswer:
 def _refused(status: int, message: str, code: str, *, kind: str = "validation_error") -> ApiAnswer:
     said = {"status": False, "message": message, "meta": {"nextStep": "See the documents."}, "type": kind, "code": code}
     return ApiAnswer(status, said)
+
+
+def _made_at(transaction: Mapping[str, Any]) -> datetime:
+    said = next((transaction[name] for name in ("createdAt", "created_at", "paid_at") if transaction.get(name)), None)
+    return datetime.fromisoformat(said) if isinstance(said, str) else datetime.fromtimestamp(0, UTC)
+
+
+def _page(message: str, things: list[dict[str, Any]], query: Mapping[str, list[str]]) -> ApiAnswer:
+    """Return a page of a list."""
+    size = int(query.get("perPage", [str(DEFAULT_PAGE_SIZE)])[0])
+    page = int(query.get("page", ["1"])[0])
+    shown = things[(page - 1) * size : page * size]
+    pages = -(-len(things) // size)
+    meta = {"total": len(things), "skipped": (page - 1) * size, "perPage": size, "page": page, "pageCount": pages}
+    return ApiAnswer(200, {"status": True, "message": message, "data": shown, "meta": meta})

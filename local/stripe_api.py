@@ -63,6 +63,8 @@ class StripeApi:
         if (request.method, version) == ("GET", "v1"):
             if path == "refunds":
                 return self._list_of_refunds(request.query)
+            if path == "charges":
+                return self._list_of_charges(request.query)
             collection, _, object_id = path.rpartition("/")
             if kind := KINDS.get(collection):
                 found = self._found(kind, unquote(object_id), request.query.get("expand[]", []))
@@ -128,12 +130,21 @@ class StripeApi:
     def _list_of_refunds(self, query: Mapping[str, list[str]]) -> ApiAnswer:
         by = "payment_intent" if "payment_intent" in query else "charge"
         refunds = self._all("refund", by, query.get(by, [""])[0])
-        after, limit = query.get("starting_after", [""])[0], int(query.get("limit", ["10"])[0])
-        start = next((number for number, each in enumerate(refunds, start=1) if each["id"] == after), 0)
-        page = refunds[start : start + limit]
         if "data.balance_transaction" in query.get("expand[]", []):
-            page = [_with_transaction(each) for each in page]
-        return ApiAnswer(200, {**_list(page), "has_more": start + limit < len(refunds), "url": "/v1/refunds"})
+            refunds = [_with_transaction(each) for each in refunds]
+        return _page(refunds, query, "/v1/refunds")
+
+    def _list_of_charges(self, query: Mapping[str, list[str]]) -> ApiAnswer:
+        """Answer a page of the charges of a span of time, the newest first; those that payment intents name, too."""
+        known = {thing["id"]: thing for _, thing in list(self._things.values()) if thing["object"] == "charge"}
+        for _, thing in list(self._things.values()):
+            charge_id = _latest_charge_of(thing)
+            if charge_id and charge_id not in known and (charge := self._charge(charge_id)):
+                known[charge_id] = charge
+        since, until = (int(query.get(f"created[{word}]", [end])[0]) for word, end in (("gte", "0"), ("lt", "9" * 12)))
+        charges = [each for each in known.values() if since <= (each.get("created") or 0) < until]
+        charges.sort(key=lambda each: (each["created"], each["id"]), reverse=True)
+        return _page(charges, query, "/v1/charges")
 
     def refusal(self, status: int) -> ApiAnswer:
         """Return Stripe's words for 401, 429 and 500."""
@@ -284,6 +295,14 @@ def _with_transaction(thing: Mapping[str, Any]) -> dict[str, Any]:
         "type": thing["object"],
     }
     return {**thing, "balance_transaction": transaction}
+
+
+def _page(things: list[dict[str, Any]], query: Mapping[str, list[str]], url: str) -> ApiAnswer:
+    """Return a page of a list, after the object that the question names."""
+    after, limit = query.get("starting_after", [""])[0], int(query.get("limit", ["10"])[0])
+    start = next((number for number, each in enumerate(things, start=1) if each["id"] == after), 0)
+    page = things[start : start + limit]
+    return ApiAnswer(200, {**_list(page), "has_more": start + limit < len(things), "url": url})
 
 
 def _list(things: list[dict[str, Any]]) -> dict[str, Any]:

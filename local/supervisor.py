@@ -389,7 +389,14 @@ class Supervisor:
             "DATABASE_TLS": "off",
             "DATABASE_SECRET_ARN": parameters["OpsDatabaseSecretArn"],
             "DATA_KEYS_SECRET_ARN": parameters["DataKeysSecretArn"],
+            "PUBLIC_API_URL": f"http://127.0.0.1:{self.options.port}",
             **({"FORWARDING_ALLOWED_LOCAL": receiver.address} if receiver else {}),
+            **{
+                name: value
+                for account in self.accounts
+                for name, value in account.settings.items()
+                if name.endswith("_API_URL")
+            },
             **queues,
         }
 

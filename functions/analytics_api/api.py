@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from analytics_api import (
     apps,
     audit,
+    completeness,
     customers,
     disputes,
     forwards,
@@ -37,6 +38,7 @@ ROUTERS = (
     products.router,
     apps.router,
     forwards.router,
+    completeness.router,
     audit.router,
     server.router,
 )

@@ -10,8 +10,8 @@ from gatehouse.database.connection import database
 from gatehouse.forwarding.app_rows import keep_environment_url
 from gatehouse.jobs.bell import bell
 from gatehouse.jobs.sweep import sweep
-from gatehouse.models.vitals import emit_vitals
 from gatehouse.models.memberships import drop_old_reads, note_missed_renewals
+from gatehouse.models.vitals import emit_vitals
 from gatehouse.observability import log, metrics
 from gatehouse.settings import settings
 

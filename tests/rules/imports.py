@@ -19,6 +19,8 @@ FLOORS = (
         "gatehouse.http_api",
         "gatehouse.enrichment",
         "gatehouse.forwarding",
+        "gatehouse.imports",
+        "gatehouse.reconciliation",
         "gatehouse.backup",
         "gatehouse.membership",
         "gatehouse.reports",

@@ -129,6 +129,8 @@ METRICS = {
     "ForwardsDelivered": Metric("Count", "Deliveries that an app took."),
     "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
     "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
+    "PaymentsListed": Metric("Count", "Payments that a gateway listed when a day was compared."),
+    "PaymentsMissing": Metric("Count", "Those of them that were not recorded, or not as far; they are asked for."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
     "OldestJob": Metric("Seconds", "How long ago the oldest job that is not done was written."),
     "MoneyAtRisk": Metric(

@@ -94,6 +94,10 @@ class Settings:
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
     forwarding_queue_url: str = text("Queue that rings for jobs which forward an event to an app.")
     forwarding_dlq_url: str = text("Dead-letter queue of the same.")
+    reconciliation_queue_url: str = text("Queue that rings for jobs which compare a day with a gateway's list.")
+    reconciliation_dlq_url: str = text("Dead-letter queue of the same.")
+    reconcile_days: int = number("How many days are compared: today and those before it.", 3, least=1, most=60)
+    reconcile_every_hours: int = number("How often each of those days is compared.", 6, least=1, most=168)
     elevenone_webhook_url: str = text(
         "Where the app elevenone of the merchant `default` is told of its events; what `gatehouse apps set` says wins."
     )
@@ -112,6 +116,8 @@ class Settings:
     mx_merchant_api_url: str = text(
         "Address of MX Merchant's API; when empty its own, live or sandbox as the account is or says."
     )
+
+    public_api_url: str = text("Where the world reaches the webhooks, such as https://hooks.example.com.")
 
     api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 
@@ -198,6 +204,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         for each in found.api_origins
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", each)
     ]
+    if found.public_api_url and not re.fullmatch(r"https?://[^\s/?#@]+", found.public_api_url):
+        wrong.append("PUBLIC_API_URL is no address such as https://hooks.example.com, with nothing behind it")
     if wrong:
         raise SettingError("; ".join(wrong))
     return found

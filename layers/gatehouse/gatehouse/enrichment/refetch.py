@@ -29,6 +29,8 @@ def refetch(job: Job, client_of: Callable[[str, str], Client], keyring: Callable
     try:
         gateway, account = arguments.pop("gateway"), arguments.pop("account")
         kind, object_id = arguments.pop("kind"), arguments.pop("id")
+        # What no event has told of is as real as its account's money; the job that asks for it says so.
+        job = job._replace(livemode=arguments.pop("livemode", job.livemode))
     except KeyError as missing:
         return Hopeless(f"the job does not say its {missing}")
     try:

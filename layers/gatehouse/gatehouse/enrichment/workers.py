@@ -62,6 +62,23 @@ def _client(gateway: str, credentials: Mapping[str, Any], mode: str) -> Any:
     return client.client_of(credentials, getattr(settings(), f"{gateway}_api_url"), mode)
 
 
+def work_with_client(job: Job, work: Callable[[Any], Outcome]) -> Outcome:
+    """Let any job that names a gateway and an account ask with that one's client, as the jobs here do."""
+    return _asked(job, work)
+
+
+def is_live(gateway: str, account: str) -> bool | None:
+    """Tell whether the money of an account is real; None where it may be either."""
+    return {"live": True, "test": False}.get(_credentials(gateway, account)[1])
+
+
+def is_switched_on(gateway: str, account: str) -> bool:
+    """Tell whether an account and its merchant are switched on; a default account is as long as it has its secret."""
+    return account == DEFAULT_ACCOUNT or bool(
+        find_account(database(), process_keyring(), gateway, account).row["is_active"]
+    )
+
+
 def _refund_client_of(gateway: str, account: str) -> RefundClient:
     """Return the client of an account; raise GatewayError where it cannot refund."""
     client = _client_of(gateway, account)

@@ -15,9 +15,10 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from gatehouse.facts import Fact, Need
+from gatehouse.facts import Fact, Need, ObjectName, PaymentStatus
 
 NAMES = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
+LISTING = ("stripe", "paystack", "mx_merchant")  # those whose client has listed_payments
 
 
 class Verified(NamedTuple):
@@ -51,6 +52,13 @@ class Fetched(NamedTuple):
     answers: tuple[RawAnswer, ...] = ()  # what is to be kept of it, sealed
     # Of an event that only hints: whether the gateway says the same as it. None where no event is to be confirmed.
     confirms: bool | None = None
+
+
+class Listed(NamedTuple):
+    """One payment or refund in a gateway's list, by a name that its client can be asked about."""
+
+    name: ObjectName
+    status: PaymentStatus | None  # how far the list says it has come; None where that does not show
 
 
 class Credential(NamedTuple):

@@ -1,5 +1,6 @@
 """Records an event: the event itself, its sealed bytes, its facts folded into rows, audit and jobs, in one flush."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -125,6 +126,14 @@ def account_lock(account: GatewayAccount, *, alone: bool = False) -> Bound:
     """Return the statement that takes an account's lock: beside its recordings, or alone, after those under way."""
     lock, _names = _locks(account, NOTHING_TOLD)
     return sql.take_recording_locks(merchant=account.merchant, account_lock=lock, name_locks=[], joining=alone)
+
+
+def recording_locks(account: GatewayAccount, names: Sequence[str], *, alone: bool = False) -> Bound:
+    """Return the statement that takes the locks of many names, as one recording of all of them would."""
+    lock, name_locks = _locks(account, ToldFacts({}, tuple(names)))
+    return sql.take_recording_locks(
+        merchant=account.merchant, account_lock=lock, name_locks=[] if alone else name_locks, joining=alone
+    )
 
 
 def refold(database: Database, account: GatewayAccount, payment_ids: list[int]) -> list[tuple[int, str]]:

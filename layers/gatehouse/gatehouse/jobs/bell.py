@@ -121,6 +121,14 @@ def bell() -> Bell:
     found = settings()
     return Bell(
         sqs_client(),
-        queues={"enrichment": found.enrichment_queue_url, "forwarding": found.forwarding_queue_url},
-        dead_letters={"enrichment": found.enrichment_dlq_url, "forwarding": found.forwarding_dlq_url},
+        queues={
+            "enrichment": found.enrichment_queue_url,
+            "forwarding": found.forwarding_queue_url,
+            "reconciliation": found.reconciliation_queue_url,
+        },
+        dead_letters={
+            "enrichment": found.enrichment_dlq_url,
+            "forwarding": found.forwarding_dlq_url,
+            "reconciliation": found.reconciliation_dlq_url,
+        },
     )

@@ -28,6 +28,8 @@ TOPICS = {
         # What an event left open is there within seconds, unless the gateway is down: 12 attempts are about 9 hours.
         Topic("refetch", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10, fair_share=3),
         Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30, fair_share=3),
+        # One that fails is planned again with the next round, so it need not be tried for long.
+        Topic("reconcile", "reconciliation", lease_seconds=90, most_attempts=5, first_backoff_seconds=60),
         # Of an interrupted refund the first few attempts look for it at the gateway: 12 attempts are about 9 hours.
         Topic("send_refund", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
         # Steps of our own database, each of which is kept: only a defect makes it fail again and again.

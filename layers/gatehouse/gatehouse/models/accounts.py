@@ -1,6 +1,7 @@
 """Merchants and their accounts at the gateways, with credentials that rest sealed."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ def add_account(
     credentials: dict[str, Any],
 ) -> None:
     """Add an account, or raise DuplicateEntry; its credentials are sealed before they leave this process."""
-    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    key_id, sealed = sealed_credentials(keyring, gateway, account, credentials)
     try:
         database.query_one(
             sql.add_account,
@@ -114,7 +115,7 @@ def find_account(database: Database, keyring: Keyring, gateway: str, account: st
 def replace_credentials(database: Database, keyring: Keyring, kept: KeptAccount, credentials: dict[str, Any]) -> None:
     """Put new credentials in the place of those that were read; raise TransactionConflict when they changed since."""
     gateway, account = kept.row["gateway"], kept.row["account"]
-    key_id, sealed = _sealed(keyring, gateway, account, credentials)
+    key_id, sealed = sealed_credentials(keyring, gateway, account, credentials)
     changed = database.query(
         sql.replace_credentials,
         gateway=gateway,
@@ -135,6 +136,17 @@ def switch_account(database: Database, gateway: str, account: str, *, is_active:
         raise NotFound(f"there is no account {gateway}/{account}")
 
 
+def last_events(database: Database, gateway: str, rows: Sequence[Row]) -> dict[str, datetime]:
+    """Return when each of these accounts was last told of a payment by an event; one that never was is not there."""
+    found = database.query(
+        sql.last_events,
+        gateway=gateway,
+        accounts=[row["account"] for row in rows],
+        merchants=[row["merchant"] for row in rows],
+    )
+    return {row["account"]: row["received_at"] for row in found if row["received_at"]}
+
+
 def use_of_secrets(database: Database, gateway: str, account: str, since: datetime) -> dict[str, Row]:
     """Return how often each secret has signed since a moment, by its fingerprint."""
     rows = database.query(sql.use_of_secrets, gateway=gateway, account=account, since=since)
@@ -146,7 +158,8 @@ def keys_in_use(database: Database) -> list[Row]:
     return database.query(sql.keys_in_use)
 
 
-def _sealed(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
+def sealed_credentials(keyring: Keyring, gateway: str, account: str, credentials: dict[str, Any]) -> tuple[str, bytes]:
+    """Return an account's credentials as they rest: the key's id, and the sealed bytes."""
     return keyring.seal(json.dumps(credentials).encode(), _belongs_to(gateway, account))
 
 

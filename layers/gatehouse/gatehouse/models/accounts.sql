@@ -60,6 +60,22 @@ set is_active = :is_active::boolean, updated_at = clock_timestamp()
 where gateway = :gateway::text and account = :account::text
 returning gateway, account, is_active;
 
+-- name: last_events
+-- When an account was last told of a payment by an event: by its merchant's newest payments, which an index gives.
+select a.account, said.received_at
+from unnest(:accounts::text[], :merchants::text[]) as a (account, merchant)
+cross join lateral (
+    select max(f.received_at) as received_at
+    from (
+        select p.id from payments p
+        where p.merchant = a.merchant and p.gateway = :gateway::text and p.account = a.account
+          and p.merged_into is null
+        order by p.first_fact_at desc, p.id desc
+        limit 5
+    ) as newest
+    join facts f on f.kind = 'payment' and f.subject_id = newest.id and f.webhook_event_id is not null
+) as said;
+
 -- name: use_of_secrets
 -- How often, and when last, each secret of an account has signed since a moment.
 select signed_by, count(*) as events, max(received_at) as last_used_at
@@ -80,3 +96,35 @@ from (
 ) as sealed
 group by key_id
 order by key_id;
+
+-- name: save_merchants
+-- Adds merchants, and gives those that are there the name that is told.
+insert into merchants as held (id, name)
+select told.id, told.name from jsonb_to_recordset(:rows::jsonb) as told (id text, name text)
+order by told.id
+on conflict (id) do update set name = excluded.name where held.name <> excluded.name;
+
+-- name: save_accounts
+-- Adds accounts, and changes those whose credentials are still what was read of them. All or none of them: where one
+-- was changed meanwhile, everything in the same flush is undone.
+with told as materialized (
+    select * from jsonb_to_recordset(:rows::jsonb) as told (
+        account text, merchant text, mode text, credentials text, key_id text, credentials_read text)
+),
+written as (
+    insert into gateway_accounts as held (gateway, account, merchant, mode, credentials, key_id, updated_at)
+    select :gateway::text, told.account, told.merchant, told.mode, decode(told.credentials, 'base64'), told.key_id,
+        clock_timestamp()
+    from told
+    order by told.account
+    on conflict (gateway, account) do update set
+        credentials = excluded.credentials, key_id = excluded.key_id, updated_at = excluded.updated_at
+    where held.merchant = excluded.merchant and held.mode = excluded.mode and held.credentials = (
+        select decode(told.credentials_read, 'base64') from told where told.account = excluded.account
+    )
+    returning held.account
+)
+select case
+    when count(*) = :expected::bigint then count(*)
+    else refuse('GH004', 'an account was changed meanwhile')::text::bigint end as accounts
+from written;

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from uuid import UUID
 
 from gatehouse.errors import FactRefused, GatewayError, GatewayObjectMissing, SettingError
-from gatehouse.facts import Fact, ObjectName, RefundFact
-from gatehouse.gateways import Ask, Fetched, RawAnswer
+from gatehouse.facts import Fact, ObjectName, PaymentFact, PaymentStatus, RefundFact, RefundStatus
+from gatehouse.gateways import Ask, Fetched, Listed, RawAnswer
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
 from gatehouse.gateways.fields import first_moment, identifier_or_number, mapping
 from gatehouse.gateways.mx_merchant.answers import (
@@ -48,7 +48,7 @@ _CODE = re.compile(r"[A-Za-z0-9_]{1,60}")
 _Object = Mapping[str, Any]
 
 
-class Listed(NamedTuple):
+class ListedPage(NamedTuple):
     """A page of what the API lists: each thing as it was said, and what it says in our words."""
 
     things: tuple[_Object, ...]
@@ -128,7 +128,7 @@ class MxMerchantClient:
 
     def pages_of_payments(
         self, since: datetime | None = None, until: datetime | None = None, *, first_page: int = 0
-    ) -> Iterator[Listed]:
+    ) -> Iterator[ListedPage]:
         """List the merchant's payments and refunds, a page at a time, those made from `since` until `until`.
 
         The API is told the days, and what it does not heed is left out here. A listed payment does not name its
@@ -146,7 +146,18 @@ class MxMerchantClient:
             if since and _is_newest_first(page.things) and _is_older(page.things[-1], since):
                 return
 
-    def pages_of_contracts(self, *, first_page: int = 0) -> Iterator[Listed]:
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give every payment and refund that was made in a span of time."""
+        for page in self.pages_of_payments(since, until):
+            for facts in page.facts:
+                for fact in facts[:1]:
+                    if isinstance(fact, PaymentFact):
+                        yield Listed(fact.objects[0], fact.status)
+                    elif isinstance(fact, RefundFact):
+                        has_ended = fact.status is RefundStatus.COMPLETED
+                        yield Listed(fact.objects[0], PaymentStatus.COMPLETED if has_ended else None)
+
+    def pages_of_contracts(self, *, first_page: int = 0) -> Iterator[ListedPage]:
         """List the merchant's contracts, which bill again and again, a page at a time."""
         for page in self._pages("/contract", contract_facts, {}, first_page):
             own = [
@@ -277,7 +288,7 @@ class MxMerchantClient:
         first_page: int,
         *,
         page_size: int = PAGE_SIZE,
-    ) -> Iterator[Listed]:
+    ) -> Iterator[ListedPage]:
         """List in pages; the answer is {recordCount, records} or, as some of the API's lists, a bare list."""
         for page in range(first_page, MOST_PAGES):
             asked = {"merchantId": self._merchant_id, "limit": page_size, "offset": page * page_size, **parameters}
@@ -287,14 +298,14 @@ class MxMerchantClient:
                 raise GatewayError(f"MX Merchant's answer to GET {path} holds no records", retry_helps=False)
             things = tuple(each for each in records if isinstance(each, dict))
             if things:
-                yield Listed(
+                yield ListedPage(
                     things,
                     tuple(_facts_or_none(facts_of, each) for each in things),
                     answer.answered_at,
                     total if isinstance(total, int) else None,
                 )
             elif page == first_page:
-                yield Listed((), (), answer.answered_at, 0)
+                yield ListedPage((), (), answer.answered_at, 0)
             if len(records) < page_size:
                 return
         raise GatewayError(f"MX Merchant lists more than {MOST_PAGES} pages of {path}", retry_helps=False)

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, SettingError
 from gatehouse.facts import Fact, ObjectName, PaymentStatus, RefundStatus
-from gatehouse.gateways import Fetched
+from gatehouse.gateways import Fetched, Listed
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, ApiClient
-from gatehouse.gateways.fields import identifier_or_number, mapping
+from gatehouse.gateways.fields import identifier_or_number, mapping, moment
 from gatehouse.gateways.paystack.amounts import iso_minor, paystacks_amount
 from gatehouse.gateways.paystack.billing import payment_request_facts, subscription_facts
 from gatehouse.gateways.paystack.customers import facts_of_customer
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 PER_SECOND = 10.0  # Paystack tells nobody how often it may be asked
 PAGE_SIZE = 100
 MOST_PAGES = 20  # refunds of one transaction; more are a filter that was not heeded
+MOST_PAGES_OF_TRANSACTIONS = 1000  # of one day
 MOST_CLIENTS = 64
+# Only these are payments: one that its buyer has left, or has not come back from, may never have an event.
+LISTED_STATUSES = {
+    "success": PaymentStatus.COMPLETED,
+    "reversed": PaymentStatus.REVERSED,
+    "failed": PaymentStatus.FAILED,
+}
 
 _KEY = re.compile(r"sk_[\x21-\x7e]+")
 _KEY_OF_A_MODE = re.compile(r"sk_(test|live)_")
@@ -167,6 +174,22 @@ class PaystackClient:
             return Fetched(tuple(made_refund_fact(item) for item in listed), said.answered_at)
         except FactRefused as reason:
             raise GatewayError(f"Paystack's refunds of {payment_name.id}: {reason}", retry_helps=True) from reason
+
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give every transaction that was made in a span of time: https://paystack.com/docs/api/transaction/#list."""
+        span = {"from": since.isoformat(), "to": until.isoformat(), "perPage": PAGE_SIZE}
+        for page in range(1, MOST_PAGES_OF_TRANSACTIONS + 1):
+            listed = self._data("/transaction", list, params={**span, "page": page}).data
+            for each in map(mapping, listed):
+                made_at = moment(each.get("createdAt") or each.get("created_at"))
+                number = identifier_or_number(each.get("id"))
+                # Whether `to` is taken in or left out is not said; a payment counts for the day in which it was made.
+                status = LISTED_STATUSES.get(str(each.get("status")))
+                if number and status and not (made_at and not since <= made_at < until):
+                    yield Listed(ObjectName("transaction", number), status)
+            if len(listed) < PAGE_SIZE:
+                return
+        raise GatewayError(f"Paystack lists more than {MOST_PAGES_OF_TRANSACTIONS} pages", retry_helps=False)
 
     def _transaction(self, kind: str, object_id: str, hint: Hint) -> Fetched:
         said = self._object(_TRANSACTION_PATHS[kind], object_id)

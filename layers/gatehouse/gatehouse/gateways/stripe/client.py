@@ -3,18 +3,18 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, SettingError
-from gatehouse.facts import ObjectName, RefundFact
-from gatehouse.gateways import Fetched
+from gatehouse.facts import ObjectName, PaymentStatus, RefundFact
+from gatehouse.gateways import Fetched, Listed
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
 from gatehouse.gateways.fields import currency_code, identifier, mapping
 from gatehouse.gateways.stripe.amounts import iso_minor, stripes_amount
-from gatehouse.gateways.stripe.shapes import Said, entries
+from gatehouse.gateways.stripe.shapes import Said, entries, named
 from gatehouse.gateways.stripe.translate import READERS
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ REQUESTS_PER_SECOND = 20.0
 MOST_CLIENTS = 64
 PAGE = 100
 MOST_PAGES = 50
+MOST_PAGES_OF_CHARGES = 1000  # of one day
+
+_LISTED_STATUSES = {
+    "succeeded": PaymentStatus.COMPLETED,
+    "pending": PaymentStatus.PENDING,
+    "failed": PaymentStatus.PENDING,  # another try of the same PaymentIntent may be under way
+}
 
 _KEY = re.compile(r"[\x21-\x7e]+")
 
@@ -141,6 +148,18 @@ class StripeClient:
         fetched = self.fetch(payment_name.kind, payment_name.id)
         return fetched._replace(facts=tuple(fact for fact in fetched.facts if isinstance(fact, RefundFact)))
 
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give every charge that was made in a span of time, by its PaymentIntent where it has one.
+
+        https://docs.stripe.com/api/charges/list
+        """
+        span = {"created[gte]": str(int(since.timestamp())), "created[lt]": str(int(until.timestamp()))}
+        for charge in self._listed("/v1/charges", span, most_pages=MOST_PAGES_OF_CHARGES):
+            name = [*named("payment_intent", charge.get("payment_intent")), *named("charge", charge.get("id"))][0]
+            is_held = charge.get("status") == "succeeded" and charge.get("captured") is False
+            word = "pending" if is_held else charge.get("status")
+            yield Listed(name, _LISTED_STATUSES.get(word if isinstance(word, str) else ""))
+
     def _ask(self, question: _Question, object_id: str) -> Answer:
         parameters = [("expand[]", each) for each in question.expand]
         return self._api.ask("GET", question.path + quote(object_id, safe=""), params=parameters)
@@ -156,19 +175,23 @@ class StripeClient:
 
     def _refunds(self, kind: str, object_id: str) -> Iterator[Mapping[str, Any]]:
         """Give all refunds of a payment, page by page."""
+        wanted = {kind: object_id, "expand[]": "data.balance_transaction"}
+        return self._listed("/v1/refunds", wanted, most_pages=MOST_PAGES)
+
+    def _listed(self, path: str, wanted: Mapping[str, str], *, most_pages: int) -> Iterator[Mapping[str, Any]]:
+        """Give all objects of a list, page by page."""
         after: dict[str, str] = {}
-        for _page in range(MOST_PAGES):
-            parameters = {kind: object_id, "limit": str(PAGE), "expand[]": "data.balance_transaction", **after}
-            said = self._api.ask("GET", "/v1/refunds", params=parameters).said
-            refunds = list(entries(said))
-            yield from refunds
+        for _page in range(most_pages):
+            said = self._api.ask("GET", path, params={**wanted, "limit": str(PAGE), **after}).said
+            found = list(entries(said))
+            yield from found
             if said.get("has_more") is not True:
                 return
-            last = identifier(refunds[-1].get("id")) if refunds else None
+            last = identifier(found[-1].get("id")) if found else None
             if last is None:
-                raise GatewayError("Stripe's list of refunds says that it goes on, and not where", retry_helps=True)
+                raise GatewayError(f"Stripe's list {path} says that it goes on, and not where", retry_helps=True)
             after = {"starting_after": last}
-        raise GatewayError(f"{kind} {object_id} has more refunds than {MOST_PAGES * PAGE}", retry_helps=False)
+        raise GatewayError(f"Stripe's list {path} is longer than {most_pages * PAGE}", retry_helps=False)
 
 
 def client_of(credentials: Mapping[str, Any], base_url: str, mode: str) -> StripeClient:

@@ -1,0 +1,1 @@
+"""Asks each gateway what happened, and fetches what was never heard of: an event that was not sent is found here."""

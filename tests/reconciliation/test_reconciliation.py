@@ -1,0 +1,162 @@
+"""What a gateway lists is compared with what is recorded; each day of each account is a job, and each has its turn."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gatehouse.database.connection import Database
+from gatehouse.facts import ObjectName, PaymentStatus
+from gatehouse.gateways import Listed
+from gatehouse.gateways.paystack.client import PaystackClient
+from gatehouse.gateways.stripe.client import StripeClient
+from gatehouse.jobs.claim import work_on
+from gatehouse.observability import metrics
+from gatehouse.reconciliation.compare import compare_day
+from gatehouse.reconciliation.plan import Wanted, plan
+from local.gateway_apis import GatewayApi
+from local.paystack_api import PaystackApi
+from local.stripe_api import StripeApi
+from tests.support.gatehouse_database import GatehouseDatabase
+from tests.support.queues import Queues
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAY = NOW.replace(hour=0)
+NEXT_DAY = DAY + timedelta(days=1)
+
+pytestmark = pytest.mark.req("G14")
+
+
+class Lists:
+    """A gateway's client that lists what it is told."""
+
+    def __init__(self, *listed: Listed) -> None:
+        self.listed = listed
+        self.asked: list[tuple[datetime, datetime]] = []
+
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give the list."""
+        self.asked.append((since, until))
+        yield from self.listed
+
+
+def payment(number: int, status: PaymentStatus | None = PaymentStatus.COMPLETED) -> Listed:
+    return Listed(ObjectName("payment_intent", f"pi_{number}"), status)
+
+
+def recorded(database: GatehouseDatabase, number: int, status: str) -> None:
+    """Write a payment as if it had been recorded."""
+    database.sql(
+        "insert into payments (id, merchant, gateway, account, livemode, status, amount_minor, received_minor,"
+        " currency, first_fact_at, last_fact_at)"
+        f" values ({number}, 'default', 'stripe', 'default', true, '{status}', 1, 1, 'EUR', now(), now());"
+        "insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)"
+        f" values ('stripe', 'default', 'payment_intent', 'pi_{number}', 'default', {number})"
+    )
+
+
+def compared(client: Lists, worker: Database, queues: Queues, *, now: datetime = NOW) -> list[str]:
+    """Plan a day of Stripe's default account and compare it; return what became of each job."""
+    jobs = plan(worker, Wanted(1, defaults=("stripe",)), now=now)
+    workers = {"reconcile": lambda job: compare_day(job, client, worker, livemode=True)}
+    return [work_on(job.id, workers, worker, queues.bell()) for job in jobs]
+
+
+def test_what_is_missing_or_behind_is_asked_for_and_nothing_else(
+    gatehouse_database: GatehouseDatabase, worker: Database, ops: Database, queues: Queues, capsys: Any
+) -> None:
+    for number, status in enumerate(("completed", "refunded", "processing", "cancelled", "pending"), start=1):
+        recorded(gatehouse_database, number, status)
+    reversed_one = payment(4, PaymentStatus.REVERSED)
+    client = Lists(payment(1), payment(2), payment(3), reversed_one, payment(5, None), payment(6), payment(6))
+    assert compared(client, worker, queues) == ["done"]
+    assert client.asked == [(DAY, NEXT_DAY)]
+    asked = ops.query("select arguments, merchant from jobs where topic = 'refetch' order by id")
+    assert [each["arguments"]["id"] for each in asked] == ["pi_3", "pi_6"]
+    assert asked[0]["arguments"]["livemode"] is True
+    assert asked[0]["merchant"] == "default"
+    found = ops.query_one("select listed, recorded, found_missing, checks, day::text from completeness")
+    assert found == {"listed": 6, "recorded": 4, "found_missing": 2, "checks": 1, "day": "2026-11-20"}
+    metrics.emit()
+    told = capsys.readouterr().out
+    assert '"PaymentsListed": 6' in told
+    assert '"PaymentsMissing": 2' in told
+    assert "pi_3" not in told
+
+    recorded(gatehouse_database, 6, "completed")
+    gatehouse_database.sql("update payments set status = 'completed' where id = 3")
+    assert compared(client, worker, queues, now=NOW + timedelta(seconds=1)) == ["done"]
+    found = ops.query_one("select listed, recorded, found_missing, checks from completeness")
+    assert found == {"listed": 6, "recorded": 6, "found_missing": 2, "checks": 2}
+
+
+@pytest.mark.req("G14", "M5")
+def test_five_hundred_accounts_have_their_turn_one_day_each_before_any_has_a_second(
+    gatehouse_database: GatehouseDatabase, worker: Database, ops: Database
+) -> None:
+    gatehouse_database.sql(
+        "insert into merchants (id, name, is_active) select 'm' || n, 'M', n <> 7 from generate_series(1, 500) n;"
+        "insert into gateway_accounts (gateway, account, merchant, mode, is_active, credentials, key_id)"
+        " select 'stripe', 'a' || n, 'm' || n, 'live', n <> 9, '', 'k1' from generate_series(1, 500) n"
+    )
+    wanted = Wanted(2, every_hours=6, most=200)
+    runs = [plan(worker, wanted, now=NOW) for _ in range(6)]
+    assert [len(run) for run in runs] == [200, 200, 200, 200, 196, 0]
+    days = [row["day"] for row in ops.query("select arguments ->> 'day' as day from jobs order by id")]
+    assert days == ["2026-11-20"] * 498 + ["2026-11-19"] * 498
+    assert {row["account"] for row in ops.query("select distinct arguments ->> 'account' as account from jobs")} == {
+        f"a{n}" for n in range(1, 501) if n not in (7, 9)
+    }
+    ops.query("update jobs set status = 'done'")
+    gatehouse_database.sql(
+        "insert into completeness (gateway, account, day, merchant, listed, recorded, checked_at)"
+        " select gateway, account, '2026-11-20', merchant, 1, 1, now() - interval '1 hour' from gateway_accounts"
+    )
+    later = plan(worker, wanted, now=NOW + timedelta(hours=6))
+    assert {
+        row["day"]
+        for row in ops.query(
+            "select arguments ->> 'day' as day from jobs where id = any(:ids::bigint[])", ids=[job.id for job in later]
+        )
+    } == {"2026-11-19"}, "what was compared an hour ago is left alone"
+
+
+def test_stripe_lists_the_charges_of_a_day_page_by_page() -> None:
+    api = GatewayApi(StripeApi())
+    moment = int(DAY.timestamp())
+    for number in range(230):
+        charge = {"id": f"ch_{number}", "object": "charge", "amount": 100, "currency": "eur", "captured": True}
+        charge |= {"created": moment + number, "status": "succeeded" if number else "failed"}
+        charge |= {"payment_intent": f"pi_{number}" if number % 2 else None}
+        api.gateway.remember(charge)
+    api.gateway.remember({**charge, "id": "ch_before", "created": moment - 1})
+    api.gateway.remember({**charge, "id": "ch_after", "created": int(NEXT_DAY.timestamp())})
+    api.start()
+    client = StripeClient("sk_test_list", api.url)
+    try:
+        found = list(client.listed_payments(DAY, NEXT_DAY))
+    finally:
+        client.close()
+        api.stop()
+    assert len(found) == 230
+    assert found[0] == Listed(ObjectName("payment_intent", "pi_229"), PaymentStatus.COMPLETED)
+    assert found[-1] == Listed(ObjectName("charge", "ch_0"), PaymentStatus.PENDING)
+
+
+def test_paystack_lists_the_transactions_of_a_day_but_those_that_nobody_paid() -> None:
+    api = GatewayApi(PaystackApi())
+    statuses = {1: "success", 2: "abandoned", 3: "failed", 4: "reversed", 5: "success"}
+    for number, status in statuses.items():
+        made_at = DAY if number == 1 else NEXT_DAY if number == 5 else DAY + timedelta(hours=number)
+        api.gateway.remember(
+            {"id": number, "reference": f"T{number}", "status": status, "createdAt": made_at.isoformat(), "amount": 1}
+        )
+    api.start()
+    client = PaystackClient("sk_test_list", api.url)
+    try:
+        found = {each.name.id: each.status for each in client.listed_payments(DAY, NEXT_DAY)}
+    finally:
+        client.close()
+        api.stop()
+    assert found == {"1": PaymentStatus.COMPLETED, "3": PaymentStatus.FAILED, "4": PaymentStatus.REVERSED}
