@@ -10,7 +10,10 @@ from importlib import import_module
 
 from bench.figures import show
 
-NAMES = ("recording", "gateways", "cpu", "cold_start", "front", "deliveries", "jobs", "pooler", "store", "faults")
+NAMES = (
+    *("recording", "gateways", "cpu", "cold_start", "front", "deliveries", "jobs", "forwarding", "pooler", "store"),
+    "faults",
+)
 
 
 def main(names: list[str]) -> int:

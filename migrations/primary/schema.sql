@@ -3681,6 +3681,7 @@ CREATE TABLE webhook_payloads (
     received_at timestamp with time zone NOT NULL,
     key_id text NOT NULL,
     sealed bytea NOT NULL,
+    content_type text DEFAULT NULLIF(current_setting('gatehouse.content_type'::text, true), ''::text),
     CONSTRAINT webhook_payloads_pkey PRIMARY KEY (webhook_event_id, received_at)
 ) PARTITION BY RANGE (received_at);
 ALTER TABLE webhook_payloads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

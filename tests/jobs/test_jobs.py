@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, unnamed
 from gatehouse.errors import ConnectionError, GatewayError
 from gatehouse.jobs.batch import work_through
-from gatehouse.jobs.bell import Bell, Burial
+from gatehouse.jobs.bell import NO_DELAYS, Bell, Burial
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, sql, work_on
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
@@ -316,8 +316,11 @@ def test_a_sweep_ends_in_time_though_the_queues_are_slow(effects: GatehouseDatab
         def __init__(self) -> None:
             self.spent = 0.0
 
-        def ring(self, jobs: Iterable[tuple[int, str]], *, budget_seconds: float = 0.0) -> int:
+        def ring(
+            self, jobs: Iterable[tuple[int, str]], *, budget_seconds: float = 0.0, delays: Mapping[int, int] = NO_DELAYS
+        ) -> int:
             assert list(jobs)
+            assert not delays
             self.spent += budget_seconds
             time.sleep(budget_seconds)
             return 0

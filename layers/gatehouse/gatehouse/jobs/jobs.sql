@@ -19,6 +19,11 @@ where id = :id::bigint
 returning id, topic, business_key, merchant, arguments, attempts, lease_token,
     (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode;
 
+-- name: claim_without_the_disk
+-- Lets the claim in the same flush stand before the disk has it. A server that crashes just then forgets it, and the job
+-- is worked on once more: only for work that may be done twice.
+select set_config('synchronous_commit', 'off', true) as relaxed;
+
 -- name: keep
 -- Extends a lease that is still ours.
 update jobs
@@ -70,14 +75,36 @@ from jsonb_to_recordset(:told::jsonb) as told (id bigint, burials integer)
 where jobs.id = told.id and jobs.burials = told.burials;
 
 -- name: take_unrung
--- Takes jobs whose bell is due, oldest first, and puts their next ring a minute off.
+-- Takes jobs whose bell is due, oldest first, and puts their next ring a minute off. Left alone is what waits for an app
+-- that is paused or does not answer, and for one that has had its share of this sweep: `lane` says whom a job is for.
 update jobs set ring_after = now() + interval '1 minute'
 where id in (
-    select id from jobs
-    where status in ('waiting', 'leased') and ring_after <= now()
-    order by ring_after
+    select j.id from jobs j
+    where j.status in ('waiting', 'leased') and j.ring_after <= now()
+      and (j.topic <> 'forward' or j.status = 'leased' or (
+          not exists (
+              select from apps a
+              where a.merchant = j.merchant and a.name = j.arguments ->> 'app'
+                and (a.is_paused or a.circuit_state <> 'closed'))
+          and concat(j.merchant, '/', j.arguments ->> 'app') <> all (:full_lanes::text[])))
+    order by j.ring_after
     limit :most::integer
     for update skip locked
+)
+returning id, topic, case when topic = 'forward' then concat(merchant, '/', arguments ->> 'app') end as lane;
+
+-- name: take_probes
+-- Takes, for each app that does not answer, the oldest job that is due, once it may be tried whether the app is back.
+update jobs set ring_after = now() + interval '1 minute'
+where id in (
+    select (
+        select j.id from jobs j
+        where j.topic = 'forward' and j.status = 'waiting' and j.due_at <= now()
+          and j.merchant = a.merchant and j.arguments ->> 'app' = a.name
+        order by j.id limit 1
+    )
+    from apps a
+    where not a.is_paused and a.circuit_state <> 'closed' and a.circuit_probe_at <= now()
 )
 returning id, topic;
 
