@@ -72,6 +72,12 @@ class Settings:
     payload_retention_days: int = number(
         "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
     )
+    forward_log_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps what was told to apps, and who sent it again.",
+        180,
+        least=1,
+        most=36_500,
+    )
 
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
