@@ -1,5 +1,6 @@
 """The sweeper rings for what waits for apps: not while an app is away, and then not for everything at once."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -8,6 +9,7 @@ import pytest
 from gatehouse.forwarding.app_rows import pause
 from gatehouse.jobs.bell import NO_DELAYS, Bell
 from gatehouse.jobs.sweep import MOST_A_SECOND_OF_A_LANE, SECONDS_OF_A_SWEEP, sweep
+from gatehouse.observability import metrics
 from tests.forwarding.story import Story
 
 
@@ -78,3 +80,25 @@ def test_what_has_waited_for_one_app_goes_at_an_even_pace_and_the_rest_with_the_
     assert sorted(of_backlog)[:60] == list(range(60))
     second = rung(story)
     assert set(second) == set(backlog) - set(first)
+
+
+@pytest.mark.req("R3", "O1")
+def test_what_waits_for_an_app_that_is_away_is_counted_and_is_not_late(
+    story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_forwards(story, "elevenone", 2)
+    story.rows("update jobs set due_at = now() - interval '1 hour'")
+
+    def told() -> tuple[int, int]:
+        metrics.emit()  # what tests before this one have left
+        capsys.readouterr()
+        rung(story)
+        metrics.emit()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        (line,) = [line for line in lines if line.get("topic") == "forward" and "JobsWaiting" in line]
+        return line["JobsWaiting"], line["OldestDueJob"]
+
+    waiting, oldest_seconds = told()
+    assert (waiting, oldest_seconds >= 3600) == (2, True)
+    pause(story.ops, "default", "elevenone", "by hand")
+    assert told() == (2, 0)

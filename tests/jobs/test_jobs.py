@@ -367,7 +367,8 @@ def test_the_backlog_is_counted_without_a_look_at_what_is_done(gatehouse_databas
         "from generate_series(1, 20000) as n; analyze jobs"
     )
     worker = gatehouse_database.connect("worker")
-    counted = {"topic": "fetch_fee", "waiting": 2, "dead": 3, "oldest_seconds": 120}
-    assert worker.query(sql.backlog) == [counted]
-    assert "Seq Scan" not in worker.debug(sql.backlog).plan
+    (counted,) = worker.query(sql.backlog)
+    assert counted | {"oldest_seconds": 0} == {"topic": "fetch_fee", "waiting": 2, "dead": 3, "oldest_seconds": 0}
+    assert 120 <= counted["oldest_seconds"] < 150
+    assert "Seq Scan on jobs" not in worker.debug(sql.backlog).plan
     worker.close()

@@ -116,14 +116,19 @@ order by id
 limit :most::integer;
 
 -- name: backlog
--- Counts what waits, by topic, and the age of the oldest that should be done by now. Two halves, each with the index of
--- its own: one condition for both would read every job that was ever done.
+-- Counts what waits, by topic, and the age of the oldest that should be done by now; what waits for an app that is away
+-- should not. Two halves, each with the index of its own: one condition for both would read every job that was ever done.
 select
     topic, sum(waiting)::bigint as waiting, sum(dead)::bigint as dead,
     coalesce(extract(epoch from now() - min(due_at)), 0)::bigint as oldest_seconds
 from (
-    select topic, count(*) as waiting, 0 as dead, min(due_at) filter (where due_at <= now()) as due_at
-    from jobs where status in ('waiting', 'leased') group by topic
+    select topic, count(*) as waiting, 0 as dead,
+        min(due_at) filter (
+            where due_at <= now() and coalesce(not a.is_paused and a.circuit_state = 'closed', true)
+        ) as due_at
+    from jobs j
+    left join apps a on j.topic = 'forward' and a.merchant = j.merchant and a.name = j.arguments ->> 'app'
+    where j.status in ('waiting', 'leased') group by topic
     union all
     select topic, 0, count(*), null from jobs where status = 'dead' group by topic
 ) as counted
