@@ -18,6 +18,7 @@ NAMES = (
     "front",
     "deliveries",
     "jobs",
+    "forwarding",
     "pooler",
     "store",
     "clinics",

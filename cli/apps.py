@@ -136,6 +136,7 @@ def set_(
         list[str] | None,
         typer.Option("--header", help="`name: value` to send along; give all, as they replace those before."),
     ] = None,
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="Send none of its own any more.")] = False,
     router_source: Annotated[str | None, typer.Option("--source", help="What x-router-source says.")] = None,
     attempts: Annotated[int | None, typer.Option("--attempts", min=1, max=5, help="In one delivery.")] = None,
     timeout: Annotated[
@@ -146,6 +147,9 @@ def set_(
     ] = None,
     rate: Annotated[float | None, typer.Option("--rate", min=0, help="Deliveries a second; 0 for no limit.")] = None,
     burst: Annotated[int | None, typer.Option("--burst", min=1, help="With --rate: as many at once.")] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Source, attempts, timeout and waits as the settings have them.")
+    ] = False,
     health_data: Annotated[
         bool | None, typer.Option("--health-data/--no-health-data", help="Whether it may get events with health data.")
     ] = None,
@@ -165,7 +169,9 @@ def set_(
     changes = {column: value for column, value in given.items() if value is not None}
     if rate == 0:
         changes["rate_per_second"] = None
-    headers = None if header is None else dict(map(_header, header))
+    if defaults:
+        changes |= dict.fromkeys(("router_source", "attempts", "attempt_milliseconds", "waits_milliseconds"))
+    headers = {} if no_headers else None if header is None else dict(map(_header, header))
     database, keys = ops_database(), keyring()
     secret = app_rows.set_up(
         database, keys, merchant, name, changes, headers=headers, allowed_local=settings().allowed_local

@@ -5,9 +5,20 @@ from typing import Annotated, Any
 import typer
 
 from cli import output
-from cli.stored import MerchantOption, actor, money
+from cli.stored import MerchantOption, actor, moment, money
 from cli.target import ops_database
-from gatehouse.forwarding.redrive import Plan, Progress, begin, carry_on, filters_of, find_redrive, plan
+from gatehouse.database.connection import Database
+from gatehouse.forwarding.redrive import (
+    Plan,
+    Progress,
+    begin,
+    carry_on,
+    filters_of,
+    find_redrive,
+    left_of,
+    list_redrives,
+    plan,
+)
 from gatehouse.jobs.bell import bell
 from gatehouse.settings import settings
 
@@ -24,20 +35,24 @@ def redrive(
         bool, typer.Option("--replay", help="What was delivered, once more; it keeps its webhook-id.")
     ] = False,
     resume: Annotated[int | None, typer.Option("--resume", help="Go on with this redrive.")] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="Only list the redrives so far, and who ran them.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be sent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Forward again what was given up: first the plan, then, once confirmed, at the pace that the apps bear."""
     database = ops_database()
+    if show_list:
+        _list(database)
+        return
     if resume is None:
         given: dict[str, Any] = {"app": app, "error": error, "since": since, "until": until, "gateway": gateway}
         filters = filters_of({**given, "limit": limit, "replay": replay})
     else:
         held = find_redrive(database, resume)
-        filters, merchant = held["filters"], held["merchant"]
+        filters, merchant = left_of(held), held["merchant"]
     found = plan(database, merchant, filters, redrive=resume)
     _show(found, "replayed" if filters.get("replay") else "sent again")
-    if dry_run or not found.deliveries:
+    if dry_run or not (found.deliveries or resume):
         return
     if not yes:
         typer.confirm("Send them?", abort=True)
@@ -53,6 +68,25 @@ def redrive(
         output.note(f"stopped; go on with gatehouse redrive --resume {number}")
         raise
     output.say(f"redrive {number}: all is taken up; `gatehouse forwards list` shows what becomes of it")
+
+
+def _list(database: Database) -> None:
+    output.show_table(
+        ("Redrive", "By", "Of", "Planned", "Sent", "Began", "Ended"),
+        (
+            (
+                row["id"],
+                row["actor"],
+                ", ".join(f"{name} {value}" for name, value in sorted(row["filters"].items())) or "all given up",
+                row["planned"],
+                row["sent"],
+                moment(row["started_at"]),
+                moment(row["finished_at"]) or f"not yet: --resume {row['id']}",
+            )
+            for row in list_redrives(database)
+        ),
+        right=("Redrive", "Planned", "Sent"),
+    )
 
 
 def _show(found: Plan, what: str) -> None:

@@ -10,7 +10,7 @@ It answers 200, or 400 to what is not signed by one of its secrets. For tests it
 
     PUT    /_control/conduct   {"kind": "status", "status": 503, "times": 2, "retry_after_seconds": 1}
                                {"kind": "slow", "seconds": 5}     {"kind": "down"}: hangs up without an answer
-    DELETE /_control/conduct
+    DELETE /_control/conduct   … "path": "/dead" in any of them: only what comes to paths that begin so
     PUT    /_control/secrets   {"secrets": ["whsec_…"]}
 """
 
@@ -46,6 +46,7 @@ class Conduct:
     times: int | None = None
     seconds: float = 5.0  # how slow
     retry_after_seconds: int | None = None
+    path: str = "/"  # what the paths begin with to which this happens
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -133,7 +134,7 @@ class Receiver:
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> ApiAnswer | None:
         """Check a request, keep it and return the answer; None to hang up."""
-        conduct = self._next_conduct()
+        conduct = self._next_conduct(path)
         if conduct is not None and conduct.kind == "slow":
             self._stopped.wait(conduct.seconds)
         message_id, reason = self._checked(headers, body)
@@ -186,9 +187,11 @@ class Receiver:
         except SignatureRefused as reason:
             return "", str(reason)
 
-    def _next_conduct(self) -> Conduct | None:
+    def _next_conduct(self, path: str) -> Conduct | None:
         with self._turn:
             conduct = self._conduct
+            if conduct is not None and not path.startswith(conduct.path):
+                return None
             if conduct is not None and conduct.times is not None:
                 conduct.times -= 1
                 if conduct.times <= 0:
@@ -210,6 +213,7 @@ def _answer(conduct: Conduct | None, reason: str) -> ApiAnswer | None:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64  # as many connections as wait to be taken; one more is tried again a whole second later
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report a failed answer, unless the sender just hung up, as one does that got no answer in time."""

@@ -13,6 +13,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Deliver what each message of the batch rings for, all at once."""
     log.bind(request_id=context.aws_request_id)
     try:
-        return work_through(event, context, workers(), database(), bell(), threads=THREADS)
+        return work_through(event, context, workers(), database(), bell(), threads=THREADS, may_be_done_twice=True)
     finally:
         metrics.emit()

@@ -4722,7 +4722,8 @@ CREATE TABLE redrives (
 ALTER TABLE redrives ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON redrives FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON redrives FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT INSERT, SELECT, UPDATE ON TABLE redrives TO gatehouse_ops, gatehouse_worker;
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE redrives TO gatehouse_ops;
+GRANT INSERT, SELECT, UPDATE ON TABLE redrives TO gatehouse_worker;
 
 CREATE TABLE refund_requests (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -4939,7 +4940,8 @@ CREATE INDEX webhook_forward_logs_reference ON public.webhook_forward_logs USING
 ALTER TABLE webhook_forward_logs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON webhook_forward_logs FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON webhook_forward_logs FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT INSERT, SELECT ON TABLE webhook_forward_logs TO gatehouse_ops, gatehouse_worker;
+GRANT DELETE, INSERT, SELECT ON TABLE webhook_forward_logs TO gatehouse_ops;
+GRANT INSERT, SELECT ON TABLE webhook_forward_logs TO gatehouse_worker;
 GRANT SELECT ON TABLE webhook_forward_logs TO gatehouse_api;
 
 CREATE TABLE webhook_payloads (
@@ -4948,6 +4950,7 @@ CREATE TABLE webhook_payloads (
     received_at timestamp with time zone NOT NULL,
     key_id text NOT NULL,
     sealed bytea NOT NULL,
+    content_type text DEFAULT NULLIF(current_setting('gatehouse.content_type'::text, true), ''::text),
     CONSTRAINT webhook_payloads_pkey PRIMARY KEY (webhook_event_id, received_at)
 ) PARTITION BY RANGE (received_at);
 ALTER TABLE webhook_payloads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

@@ -114,3 +114,29 @@ def test_a_busy_table_is_told_and_nothing_is_dropped(gatehouse: Command, gatehou
     recording.close()
     assert gatehouse("retention", "--days", str(DAYS)).returncode == 0
     assert old not in partitions(gatehouse_database)
+
+
+@pytest.mark.req("R4", "O5")
+def test_what_was_told_to_apps_long_ago_is_forgotten(gatehouse: Command, gatehouse_database: GatehouseDatabase) -> None:
+    for days in (1, 100, 200, 300):
+        moment = (NOW - timedelta(days=days)).isoformat()
+        gatehouse_database.sql(
+            "insert into webhook_forward_logs (created_at, app, target_url, ok, merchant)"
+            f" values ('{moment}', 'elevenone', 'https://app.example.com', true, 'default');"
+            "insert into redrives (merchant, actor, filters, planned, started_at)"
+            f" values ('default', 'jane', '{{}}', 1, '{moment}')"
+        )
+    counts = (
+        "select (select count(*)::int from webhook_forward_logs),"
+        " (select count(*)::int from redrives), (select max(now()::date - created_at::date) from webhook_forward_logs)"
+    )
+    oldest = (NOW - timedelta(days=300)).date()
+    tried = gatehouse("retention", "--dry-run")
+    assert f"would go  2 deliveries to apps, the oldest of {oldest}" in tried.stdout
+    assert gatehouse_database.sql(counts)[0][:2] == [4, 4]
+    done = gatehouse("retention")  # 180 days are the default
+    assert f"dropped  2 deliveries to apps, the oldest of {oldest}\ndropped  2 notes of redrives\n" in done.stdout
+    assert gatehouse_database.sql(counts) == [[2, 2, 100]]
+    assert "no delivery to an app is older than 180 days" in gatehouse("retention").stdout
+    assert "dropped  1 deliveries" in gatehouse("retention", FORWARD_LOG_RETENTION_DAYS="50").stdout
+    assert "dropped  1 deliveries" in gatehouse("retention", "--forward-log-days", "1", "--days", "400").stdout

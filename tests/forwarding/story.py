@@ -14,6 +14,7 @@ from gatehouse.forwarding.app_rows import set_up
 from gatehouse.forwarding.deliver import Deliverer, Patience
 from gatehouse.forwarding.worker import Desk, forward
 from gatehouse.gateways import gateway_named
+from gatehouse.http_request import PLAIN_CONTENT_TYPE
 from gatehouse.intake.record import Delivery, Recorded, record
 from gatehouse.jobs.batch import work_through
 from gatehouse.sealing import Keyring
@@ -55,11 +56,19 @@ class Story:
         body = json.dumps(payload, indent=1).encode() + b"\n"
         return body, self.event("paystack", body)
 
-    def event(self, gateway: str, body: bytes, account: str = "default") -> Recorded:
+    def event(
+        self, gateway: str, body: bytes, account: str = "default", content_type: str = PLAIN_CONTENT_TYPE
+    ) -> Recorded:
         """Record the event that a gateway's body is."""
         known = gateway_named(gateway)
         told = known.translate(known.read_event(body), account)
-        delivery = Delivery(GatewayAccount(gateway, account, "default", "both", ("x",)), told, body, _now(self.ops))
+        delivery = Delivery(
+            GatewayAccount(gateway, account, "default", "both", ("x",)),
+            told,
+            body,
+            _now(self.ops),
+            content_type=content_type,
+        )
         return record(self.intake, delivery, self.keyring)
 
     # --- the apps' side ---
@@ -136,6 +145,7 @@ class Story:
                 self.worker,
                 self.queues.bell(),
                 threads=threads,
+                may_be_done_twice=True,
             )
             assert answer == {"batchItemFailures": []}
 

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from local.receiver import Conduct
-from tests.forwarding.apps import HOST
+from tests.forwarding.apps import HOST, QUICK
 from tests.forwarding.story import Story
 
 ROOT = Path(__file__).parents[2]
@@ -103,20 +102,21 @@ def test_a_kill_at_each_step_ends_in_one_log_row_and_one_id(story: Story, step: 
 
 @pytest.mark.req("R3")
 def test_many_that_wait_for_a_dead_app_do_not_slow_a_healthy_one(story: Story) -> None:
-    """By ratio within one test, and generously: what holds the dead app's events back costs no delivery."""
+    """What holds the dead app's events back costs no delivery and waits for none; the bench says how long it takes."""
+    story.patience = QUICK._replace(attempt_seconds=20.0)  # a busy machine may be slow to answer, and is not ill
     with story.receiver() as dead, story.receiver("nexai") as well:
         dead.behave(Conduct("down"))
         for _ in range(6):
             story.charge()
         story.work(threads=1)
         assert story.rows("select circuit_state from apps where name = 'elevenone'") == [["open"]]
+        story.rows("update apps set circuit_probe_at = now() + interval '1 hour' where name = 'elevenone'")
         before = len(dead.received)
         for _ in range(30):
             story.charge()
             story.charge(app=None)
-        began = time.monotonic()
         story.work()
-        seconds = time.monotonic() - began
         assert len(well.received) == 30
         assert len(dead.received) == before
-        assert seconds < 15
+        assert {job["attempts"] for job in story.jobs() if job["status"] == "waiting"} == {0, 1}
+        assert sum(job["attempts"] for job in story.jobs() if job["arguments"]["app"] == "elevenone") == 5

@@ -9,7 +9,7 @@ from gatehouse.forwarding.deliver import Patience
 from gatehouse.forwarding.sign import message_id
 from gatehouse.intake.record import Recorded
 from local.receiver import Conduct
-from tests.forwarding.story import Story, url_of
+from tests.forwarding.story import ROOT, Story, url_of
 
 FORWARD = "forward"
 
@@ -39,6 +39,23 @@ def test_an_event_of_the_app_arrives_byte_for_byte_signed_and_is_logged_once(sto
     assert (row["reference"], row["gateway"], row["error_message"]) == ("T1", "paystack", None)
     assert row["target_url"] == url_of(app).partition("?")[0]
     assert [job["status"] for job in story.jobs()] == ["done"]
+
+
+@pytest.mark.req("R2")
+def test_the_bytes_go_on_under_the_content_type_that_they_came_with(story: Story) -> None:
+    story.database.sql("update apps set takes = '{\"every_app\": true}'")
+    stripe = (ROOT / "events" / "stripe" / "payment_intent.succeeded.json").read_bytes()
+    with story.receiver() as app:
+        story.event("stripe", stripe, content_type="application/json; charset=utf-8")
+        story.charge()
+        story.work()
+        came = {each.gateway: each.headers["content-type"] for each in app.received}
+    assert came == {"stripe": "application/json; charset=utf-8", "paystack": "application/json"}
+    # Nothing is kept where nothing is to be told, and a session of the pooler keeps it for no other event.
+    assert story.rows("select content_type from webhook_payloads order by 1") == [
+        ["application/json; charset=utf-8"],
+        [None],
+    ]
 
 
 @pytest.mark.req("R1")

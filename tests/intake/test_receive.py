@@ -228,6 +228,26 @@ def test_while_the_database_is_away_the_request_waits_sealed_and_is_recorded_lat
     assert queues.take_json("enrichment") == [{"job": ops.query_one("select id from jobs")["id"]}]
 
 
+@pytest.mark.req("R2")
+def test_the_content_type_is_kept_with_the_bytes_also_on_the_way_through_the_inbox(
+    make_desk: MakeDesk, desk: Desk, worker: Database, queues: Queues
+) -> None:
+    requests = [api_request(stripe_event(f"evt_{number}", id=f"pi_{number}")) for number in (1, 2, 3)]
+    for request, content_type in zip(requests, ("Application/JSON;charset=utf-8", "text/plain", None), strict=True):
+        request["headers"] = {name: value for name, value in request["headers"].items() if name != "content-type"} | (
+            {"Content-Type": content_type} if content_type else {}
+        )
+    for request in (requests[0], requests[2]):
+        assert answered(desk, request)[1]["status"] == "applied"
+    assert answered(make_desk(database=away()), requests[1])[1] == {"status": "queued"}
+    assert replay(sqs_event(*queues.take("inbox")), desk) == {"batchItemFailures": []}
+    assert worker.query("select content_type from webhook_payloads order by webhook_event_id") == [
+        {"content_type": "Application/JSON;charset=utf-8"},
+        {"content_type": None},  # nothing was said
+        {"content_type": "text/plain"},
+    ]
+
+
 @pytest.mark.req("G10")
 def test_with_database_and_queue_away_the_gateway_is_asked_to_come_again(make_desk: MakeDesk, queues: Queues) -> None:
     desk = make_desk(database=away(), inbox_bell=queues.bell(unreachable_sqs()))

@@ -77,6 +77,14 @@ def test_a_second_delivery_of_a_message_shows(receiver: Receiver) -> None:
     assert LINES[2].endswith("again")
 
 
+def test_one_path_can_be_ill_alone(receiver: Receiver) -> None:
+    receiver.behave(Conduct("status", 503, path="/dead"))
+    assert deliver(receiver).status_code == 200
+    assert httpx.post(f"{receiver.url}/dead/hooks", content=BODY).status_code == 400  # not signed comes first
+    receiver.behave(Conduct("status", 503, path="/hooks"))
+    assert deliver(receiver, 2).status_code == 503
+
+
 def test_the_last_ones_are_kept_until_they_are_forgotten(receiver: Receiver) -> None:
     for number in range(MOST_KEPT + 2):
         deliver(receiver, number)

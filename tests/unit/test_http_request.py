@@ -54,6 +54,21 @@ def test_everything_that_an_event_says() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "content_type"),
+    [
+        (" text/plain ", "text/plain"),
+        ("application/json; charset=utf-8", "application/json; charset=utf-8"),
+        ("", "application/json"),
+        ("a\r\nx-admin: yes", "application/json"),  # said again, it would be two headers
+        ("tëxt", "application/json"),
+        ("a" * 201, "application/json"),
+    ],
+)
+def test_a_content_type_is_one_that_can_be_said_again(said: str, content_type: str) -> None:
+    assert read_request({**EVENT, "headers": {"Content-Type": said}}).content_type == content_type
+
+
 @pytest.mark.parametrize("event", [{}, {"requestContext": {}}, {"headers": None, "requestContext": None, "body": None}])
 def test_what_is_missing_is_empty(event: dict[str, Any]) -> None:
     request = read_request(event, now=NOW)

@@ -6,13 +6,17 @@ went through a parser is other bytes.
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from gatehouse.errors import RequestRefused
 
+PLAIN_CONTENT_TYPE = "application/json"
 MOST_BODY_BYTES = 1024 * 1024  # gateways send a few kB; the largest payload that we have seen has 40
+
+_CONTENT_TYPE = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
 
 
 class HttpRequest(NamedTuple):
@@ -28,6 +32,12 @@ class HttpRequest(NamedTuple):
     received_at: datetime
     path_parameters: dict[str, str]
     query: dict[str, str]
+
+    @property
+    def content_type(self) -> str:
+        """Return what the sender calls its body; application/json where it says nothing that could be said again."""
+        said = self.headers.get("content-type", "").strip()
+        return said if _CONTENT_TYPE.fullmatch(said) else PLAIN_CONTENT_TYPE
 
     def __repr__(self) -> str:
         return f"<HttpRequest {self.route_key} {self.request_id} {len(self.body)} bytes>"

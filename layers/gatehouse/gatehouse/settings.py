@@ -72,6 +72,12 @@ class Settings:
     payload_retention_days: int = number(
         "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
     )
+    forward_log_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps what was told to apps, and who sent it again.",
+        180,
+        least=1,
+        most=36_500,
+    )
 
     membership_grace_days: int = number(
         "For how many days a renewal may be late before a membership is marked: a renewal was missed.",

@@ -129,6 +129,19 @@ def find_redrive(database: Database, redrive: int) -> Row:
     return rows[0]
 
 
+def list_redrives(database: Database, most: int = 20) -> list[Row]:
+    """Return redrives, the newest first."""
+    return database.query(sql.list_redrives, most=most)
+
+
+def left_of(held: Row) -> dict[str, Any]:
+    """Return the filters of a redrive, with what its limit still allows."""
+    filters = dict(held["filters"])
+    if "limit" in filters:
+        filters["limit"] = max(filters["limit"] - held["sent"], 0)
+    return filters
+
+
 def _how_many(state: Row) -> int:
     """Return how many may be taken up now: of an app that does not answer one, to see whether it does again."""
     if state["is_ill"]:

@@ -18,6 +18,7 @@ from gatehouse.forwarding.connections import Connections
 from gatehouse.forwarding.deliver import App, Deliverer, Delivery, Message, Patience, Transport
 from gatehouse.forwarding.outcome import What
 from gatehouse.forwarding.sign import message_id
+from gatehouse.http_request import PLAIN_CONTENT_TYPE
 from gatehouse.jobs.claim import Done, Held, Hopeless, Job, Outcome, Postponed, Worker
 from gatehouse.observability import log, metrics
 from gatehouse.sealing import Keyring
@@ -130,7 +131,13 @@ def _deliver(row: Row, body: bytes, desk: Desk) -> Delivery:
         (row["attempt_milliseconds"] or desk.patience.attempt_seconds * 1000) / 1000,
         tuple(row["waits_milliseconds"] or desk.patience.waits_milliseconds),
     )
-    message = Message(message_id(row["gateway"], row["account"], row["event_id"]), row["gateway"], row["type"], body)
+    message = Message(
+        message_id(row["gateway"], row["account"], row["event_id"]),
+        row["gateway"],
+        row["type"],
+        body,
+        row["content_type"] or PLAIN_CONTENT_TYPE,
+    )
     app = App(row["url"], content.secrets, content.headers, row["router_source"] or desk.router_source)
     deliverer = desk.deliverer(desk.transport, patience=patience, allowed_local=desk.allowed_local)
     return deliverer.deliver(message, app)

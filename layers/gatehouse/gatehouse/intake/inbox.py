@@ -81,8 +81,8 @@ def sealed_message(waiting: Waiting, keyring: Keyring) -> str:
         "request_id": request.request_id,
         "verified": _known(waiting.verified),
         "signed_by": waiting.signed_by,
-        # What proves the sender, kept only as long as nobody has checked it.
-        "headers": {} if waiting.verified else request.headers,
+        # What proves the sender is kept only as long as nobody has checked it.
+        "headers": {"content-type": request.content_type} if waiting.verified else request.headers,
         "path_parameters": {} if waiting.verified else request.path_parameters,
         "query": {} if waiting.verified else request.query,
     }

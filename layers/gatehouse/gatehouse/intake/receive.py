@@ -147,7 +147,9 @@ def _take(gateway: Gateway, request: HttpRequest, desk: Desk) -> dict[str, Any]:
     payload = gateway.read_event(request.body)
     event = gateway.translate(payload, account.account)
     log.add(event_id=event.event_id, event_type=event.type)
-    delivery = Delivery(account, event, request.body, request.received_at, signed_by, request.request_id)
+    delivery = Delivery(
+        account, event, request.body, request.received_at, signed_by, request.request_id, request.content_type
+    )
     began = time.monotonic()
     try:
         recorded = record(desk.database(), delivery, desk.keyring())

@@ -11,6 +11,7 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, Json, Statement, load_statements
 from gatehouse.errors import FactRefused, QueryError, TransactionConflict
 from gatehouse.facts import Event, Fact
+from gatehouse.http_request import PLAIN_CONTENT_TYPE
 from gatehouse.intake.tell import NOTHING_TOLD, ToldFacts, told_facts
 from gatehouse.observability import log
 from gatehouse.sealing import Keyring
@@ -57,6 +58,7 @@ class Delivery(NamedTuple):
     received_at: datetime
     signed_by: str | None = None  # fingerprint of the secret that signed it
     request_id: str | None = None  # what the front door called the request
+    content_type: str = PLAIN_CONTENT_TYPE  # what the gateway called the bytes
 
 
 def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded:
@@ -73,6 +75,7 @@ def record(database: Database, delivery: Delivery, keyring: Keyring) -> Recorded
         request_id=delivery.request_id,
         key_id=key_id,
         sealed=sealed,
+        content_type="" if delivery.content_type == PLAIN_CONTENT_TYPE else delivery.content_type,
     )
 
 

@@ -10,7 +10,10 @@ select record_event(
     p_reason => :reason, p_reference => :reference, p_signed_by => :signed_by, p_request_id => :request_id,
     p_key_id => :key_id, p_sealed => :sealed, p_facts => :facts, p_needs => :needs, p_account_lock => :account_lock,
     p_name_locks => :name_locks, p_joining => :joining
-) as outcome;
+) as outcome
+-- The default of webhook_payloads.content_type reads it; a filter is evaluated before what is selected.
+from (values (set_config('gatehouse.content_type', :content_type, true))) as said (content_type)
+where said.content_type is not null;
 
 -- name: reapply_event
 -- Takes up again an event that failed or was ignored.

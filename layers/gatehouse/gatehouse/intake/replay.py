@@ -58,7 +58,9 @@ def _record(waiting: Waiting, desk: Desk) -> None:
     event = gateway.translate(gateway.read_event(waiting.request.body), account.account)
     log.add(event_id=event.event_id, event_type=event.type)
     request = waiting.request
-    delivery = Delivery(account, event, request.body, request.received_at, signed_by, request.request_id)
+    delivery = Delivery(
+        account, event, request.body, request.received_at, signed_by, request.request_id, request.content_type
+    )
     recorded = recording.record(desk.database(), delivery, desk.keyring())
     metrics.count("EventsReplayed", gateway=waiting.gateway)
     tell(recorded, waiting.gateway)

@@ -53,6 +53,7 @@ def work_through(
     *,
     least_milliseconds_left: int = LEAST_MILLISECONDS_LEFT,
     threads: int = 1,
+    may_be_done_twice: bool = False,
 ) -> dict[str, Any]:
     """Work on the job of each message and return the partial batch answer that SQS expects.
 
@@ -63,7 +64,7 @@ def work_through(
         if context.get_remaining_time_in_millis() < least_milliseconds_left:
             raise OutOfTime
         job_id, burial = _job_named_in(record.body)
-        return work_on(job_id, workers, database, bell, burial=burial)
+        return work_on(job_id, workers, database, bell, burial=burial, may_be_done_twice=may_be_done_twice)
 
     if threads == 1:
         return each_message(event, handle)

@@ -18,6 +18,9 @@ from gatehouse.settings import settings
 
 MOST_IN_A_BATCH = 10  # SQS's own limit
 RING_BUDGET_SECONDS = 0.150  # the webhook waits for this before it answers
+NO_DELAYS: Mapping[int, int] = {}
+
+Entry = dict[str, Any]  # what SendMessageBatch is told of one message, but for its place
 
 
 class Burial(NamedTuple):
@@ -36,14 +39,24 @@ class Bell:
         self._queues = queues
         self._dead_letters = dead_letters
 
-    def ring(self, jobs: Iterable[tuple[int, str]], *, budget_seconds: float = RING_BUDGET_SECONDS) -> int:
-        """Ring for jobs (id, topic) as far as the budget goes; return how many bells were sent."""
-        by_queue: dict[str, list[str]] = {}
+    def ring(
+        self,
+        jobs: Iterable[tuple[int, str]],
+        *,
+        budget_seconds: float = RING_BUDGET_SECONDS,
+        delays: Mapping[int, int] = NO_DELAYS,
+    ) -> int:
+        """Ring for jobs (id, topic) as far as the budget goes; return how many bells were sent.
+
+        The bell of a job in `delays` is heard so many seconds later.
+        """
+        by_queue: dict[str, list[Entry]] = {}
         for job_id, topic in _of_known_topics(jobs):
             url = self._url(self._queues, topic)
-            by_queue.setdefault(url, []).append(json.dumps({"job": job_id}))
+            delay = {"DelaySeconds": delays[job_id]} if delays.get(job_id) else {}
+            by_queue.setdefault(url, []).append({"MessageBody": json.dumps({"job": job_id}), **delay})
         deadline = time.monotonic() + budget_seconds
-        return sum(self._send_all(url, bodies, deadline) for url, bodies in by_queue.items())
+        return sum(self._send_all(url, entries, deadline) for url, entries in by_queue.items())
 
     def tell_burials(self, burials: Sequence[Burial], *, budget_seconds: float) -> list[Burial]:
         """Send buried jobs to their dead-letter queues; return those that arrived."""
@@ -51,7 +64,7 @@ class Bell:
         deadline = time.monotonic() + budget_seconds
         for burial in _of_known_topics(burials):
             body = json.dumps({"job": burial.id, "burial": burial.burials})
-            if self._send_all(self._url(self._dead_letters, burial.topic), [body], deadline):
+            if self._send_all(self._url(self._dead_letters, burial.topic), [{"MessageBody": body}], deadline):
                 told.append(burial)
         return told
 
@@ -64,19 +77,19 @@ class Bell:
         request = {"QueueUrl": queue_url, "ReceiptHandle": receipt_handle, "VisibilityTimeout": seconds}
         self._sqs.call("ChangeMessageVisibility", request, timeout_seconds=timeout_seconds)
 
-    def _send_all(self, url: str, bodies: list[str], deadline: float) -> int:
+    def _send_all(self, url: str, messages: list[Entry], deadline: float) -> int:
         sent = 0
-        for start in range(0, len(bodies), MOST_IN_A_BATCH):
-            batch = bodies[start : start + MOST_IN_A_BATCH]
-            entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(batch)]
+        for start in range(0, len(messages), MOST_IN_A_BATCH):
+            batch = messages[start : start + MOST_IN_A_BATCH]
+            entries = [{"Id": str(place), **message} for place, message in enumerate(batch)]
             left = deadline - time.monotonic()
             try:
                 if left <= 0:
                     raise AwsError("TIMEOUT", "the budget for ringing is used up", retry_helps=True)
                 answer = self._sqs.call("SendMessageBatch", {"QueueUrl": url, "Entries": entries}, timeout_seconds=left)
             except AwsError as error:
-                metrics.count("BellsNotRung", len(bodies) - start)
-                log.warning("bells not rung; the sweeper will", bells=len(bodies) - start, reason=str(error))
+                metrics.count("BellsNotRung", len(messages) - start)
+                log.warning("bells not rung; the sweeper will", bells=len(messages) - start, reason=str(error))
                 return sent
             failed = len(answer.get("Failed", ()))
             if failed:

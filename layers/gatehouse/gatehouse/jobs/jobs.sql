@@ -44,6 +44,11 @@ returning id, topic, business_key, merchant, arguments, attempts, lease_token,
     (select count(*) from jobs o where o.status = 'leased' and o.merchant = jobs.merchant and o.topic = jobs.topic
         and o.id <> jobs.id) as beside;
 
+-- name: claim_without_the_disk
+-- Lets the claim in the same flush stand before the disk has it. A server that crashes just then forgets it, and the job
+-- is worked on once more: only for work that may be done twice.
+select set_config('synchronous_commit', 'off', true) as relaxed;
+
 -- name: keep
 -- Extends a lease that is still ours.
 update jobs
@@ -95,14 +100,36 @@ from jsonb_to_recordset(:told::jsonb) as told (id bigint, burials integer)
 where jobs.id = told.id and jobs.burials = told.burials;
 
 -- name: take_unrung
--- Takes jobs whose bell is due, oldest first, and puts their next ring a minute off.
+-- Takes jobs whose bell is due, oldest first, and puts their next ring a minute off. Left alone is what waits for an app
+-- that is paused or does not answer, and for one that has had its share of this sweep: `lane` says whom a job is for.
 update jobs set ring_after = now() + interval '1 minute'
 where id in (
-    select id from jobs
-    where status in ('waiting', 'leased') and ring_after <= now()
-    order by ring_after
+    select j.id from jobs j
+    where j.status in ('waiting', 'leased') and j.ring_after <= now()
+      and (j.topic <> 'forward' or j.status = 'leased' or (
+          not exists (
+              select from apps a
+              where a.merchant = j.merchant and a.name = j.arguments ->> 'app'
+                and (a.is_paused or a.circuit_state <> 'closed'))
+          and concat(j.merchant, '/', j.arguments ->> 'app') <> all (:full_lanes::text[])))
+    order by j.ring_after
     limit :most::integer
     for update skip locked
+)
+returning id, topic, case when topic = 'forward' then concat(merchant, '/', arguments ->> 'app') end as lane;
+
+-- name: take_probes
+-- Takes, for each app that does not answer, the oldest job that is due, once it may be tried whether the app is back.
+update jobs set ring_after = now() + interval '1 minute'
+where id in (
+    select (
+        select j.id from jobs j
+        where j.topic = 'forward' and j.status = 'waiting' and j.due_at <= now()
+          and j.merchant = a.merchant and j.arguments ->> 'app' = a.name
+        order by j.id limit 1
+    )
+    from apps a
+    where not a.is_paused and a.circuit_state <> 'closed' and a.circuit_probe_at <= now()
 )
 returning id, topic;
 
@@ -114,14 +141,19 @@ order by id
 limit :most::integer;
 
 -- name: backlog
--- Counts what waits, by topic, and the age of the oldest that should be done by now. Two halves, each with the index of
--- its own: one condition for both would read every job that was ever done.
+-- Counts what waits, by topic, and the age of the oldest that should be done by now; what waits for an app that is away
+-- should not. Two halves, each with the index of its own: one condition for both would read every job that was ever done.
 select
     topic, sum(waiting)::bigint as waiting, sum(dead)::bigint as dead,
     coalesce(extract(epoch from now() - min(due_at)), 0)::bigint as oldest_seconds
 from (
-    select topic, count(*) as waiting, 0 as dead, min(due_at) filter (where due_at <= now()) as due_at
-    from jobs where status in ('waiting', 'leased') group by topic
+    select topic, count(*) as waiting, 0 as dead,
+        min(due_at) filter (
+            where due_at <= now() and coalesce(not a.is_paused and a.circuit_state = 'closed', true)
+        ) as due_at
+    from jobs j
+    left join apps a on j.topic = 'forward' and a.merchant = j.merchant and a.name = j.arguments ->> 'app'
+    where j.status in ('waiting', 'leased') group by topic
     union all
     select topic, 0, count(*), null from jobs where status = 'dead' group by topic
 ) as counted

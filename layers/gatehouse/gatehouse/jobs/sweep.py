@@ -1,6 +1,7 @@
 """Rings again for every job that is due and not done, and tells dead-letter queues what they have not heard."""
 
 import time
+from collections import Counter
 
 from gatehouse.database.connection import Database
 from gatehouse.errors import TransactionConflict
@@ -11,6 +12,10 @@ from gatehouse.observability import log, metrics
 MOST_AT_ONCE = 500
 GRACE_SECONDS = 60
 LEAST_SECONDS_FOR_BURIALS = 1.0
+# What has waited for one app goes at an even pace until the next sweep: the events of others come in the same queue,
+# behind it.
+MOST_A_SECOND_OF_A_LANE = 40
+SECONDS_OF_A_SWEEP = 60
 REJECTED_KEPT_DAYS = 7
 MOST_REJECTED_KEPT = 10_000
 ANSWERS_KEPT_HOURS = 24
@@ -19,11 +24,19 @@ ANSWERS_KEPT_HOURS = 24
 def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int = GRACE_SECONDS) -> dict[str, int]:
     """Sweep for at most some seconds; return how many bells were rung, burials told, and payload partitions made."""
     deadline = time.monotonic() + seconds
-    rung = 0
+    probes = [(row["id"], row["topic"]) for row in database.query(sql.take_probes)]
+    rung = bell.ring(probes, budget_seconds=seconds) if probes else 0
+    in_lane = Counter[str]()
     while (left := deadline - time.monotonic()) > 0:
-        due = [(row["id"], row["topic"]) for row in database.query(sql.take_unrung, most=MOST_AT_ONCE)]
-        rung += bell.ring(due, budget_seconds=left)
-        if len(due) < MOST_AT_ONCE:
+        full = [lane for lane, jobs in in_lane.items() if jobs >= MOST_A_SECOND_OF_A_LANE * SECONDS_OF_A_SWEEP]
+        rows = database.query(sql.take_unrung, most=MOST_AT_ONCE, full_lanes=full)
+        delays = dict[int, int]()
+        for row in rows:
+            if row["lane"]:
+                delays[row["id"]] = in_lane[row["lane"]] // MOST_A_SECOND_OF_A_LANE
+                in_lane[row["lane"]] += 1
+        rung += bell.ring([(row["id"], row["topic"]) for row in rows], budget_seconds=left, delays=delays)
+        if len(rows) < MOST_AT_ONCE:
             break
     burials = database.query(sql.take_untold_burials, most=MOST_AT_ONCE, grace_seconds=grace_seconds)
     metrics.count("JobsRungAgain", rung)

@@ -1,8 +1,11 @@
 """Sealed payloads are kept for some days: older months are dropped whole, and months to come are made ahead.
 
 What the gateways' APIs answered is kept as long: an answer goes as soon as it is older.
+
+What was told to apps is kept for some days too, and deleted a portion at a time.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +17,7 @@ sql = load_statements(Path(__file__).with_name("retention.sql"))
 
 Row = dict[str, Any]
 MONTHS_AHEAD = 3
+MOST_AT_ONCE = 10_000
 
 
 class Retention(NamedTuple):
@@ -50,3 +54,22 @@ def drop_old_payloads(database: Database, *, days: int, dry_run: bool = False) -
         others[0].rows[0]["made"] if others else 0,
         answers.rows[0]["answers"],
     )
+
+
+class ForgottenForwards(NamedTuple):
+    """What one run forgot of the forwards."""
+
+    deliveries: int
+    redrives: int
+    oldest: date | None
+
+
+def forget_old_forwards(database: Database, *, days: int, dry_run: bool = False) -> ForgottenForwards:
+    """Forget deliveries to apps, and redrives, older than some days; or only count the deliveries."""
+    old = database.query_one(sql.old_forward_logs, days=days)
+    if dry_run:
+        return ForgottenForwards(old["deliveries"], 0, old["oldest"])
+    deliveries = 0
+    while gone := database.query_one(sql.forget_forward_logs, days=days, most=MOST_AT_ONCE)["deliveries"]:
+        deliveries += gone
+    return ForgottenForwards(deliveries, database.query_one(sql.forget_redrives, days=days)["redrives"], old["oldest"])

@@ -1,4 +1,4 @@
--- How long the sealed payloads of events are kept.
+-- How long the sealed payloads of events are kept, and what was told to apps.
 
 -- name: make_payload_partitions
 -- Makes the partitions of this month and some months ahead.
@@ -20,3 +20,28 @@ from pg_catalog.pg_inherits i
 join pg_catalog.pg_class c on c.oid = i.inhrelid
 where i.inhparent = 'webhook_payloads'::regclass
 order by c.relname;
+
+-- name: old_forward_logs
+-- Counts the deliveries that are older than some days.
+select count(*) as deliveries, min(created_at)::date as oldest
+from webhook_forward_logs where created_at < now() - make_interval(days => :days::integer);
+
+-- name: forget_forward_logs
+-- Deletes deliveries that are older than some days, the oldest first, as many as one transaction may hold up.
+with gone as (
+    delete from webhook_forward_logs
+    where id in (
+        select id from webhook_forward_logs
+        where created_at < now() - make_interval(days => :days::integer)
+        order by created_at limit :most::integer
+    )
+    returning id
+)
+select count(*) as deliveries from gone;
+
+-- name: forget_redrives
+-- Deletes redrives that began more than some days ago.
+with gone as (
+    delete from redrives where started_at < now() - make_interval(days => :days::integer) returning id
+)
+select count(*) as redrives from gone;
