@@ -19,8 +19,10 @@ from cli.stored import (
     moment,
     money,
 )
-from cli.target import ops_database
+from cli.target import keyring, ops_database
+from gatehouse.errors import SettingError
 from gatehouse.models import customers, orders, privacy
+from gatehouse.sealing import Keyring
 
 app = typer.Typer(help="Find customers, export all that is known of a person, and erase it.", no_args_is_help=True)
 EmailArgument = Annotated[str, typer.Argument(help="The e-mail address, in upper or lower case.")]
@@ -64,8 +66,8 @@ def show(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> N
 
 @app.command()
 def export(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
-    """Write everything that is known of a person, as JSON."""
-    known = privacy.export_customer(ops_database(), merchant, email)
+    """Write everything that is known of a person, as JSON; with what gateways sent, where the data keys are at hand."""
+    known = privacy.export_customer(ops_database(), merchant, email, _keys_at_hand())
     output.say(json.dumps(known, indent=2, ensure_ascii=False))
 
 
@@ -88,6 +90,14 @@ def retention(yes: YesOption = False) -> None:
             privacy.erase_customer(database, each.merchant, each.email, actor="retention")
         output.say(f"{each.merchant} customer {each.customer_id}: {'erased' if yes else 'would be erased'}")
     output.say(f"{len(due)} past their day" if due else "nobody is past their day")
+
+
+def _keys_at_hand() -> Keyring | None:
+    try:
+        return keyring()
+    except SettingError as missing:
+        output.note(f"without what the gateways sent: {missing}")
+        return None
 
 
 def _tell(done: dict[str, int], word: str) -> None:

@@ -26,6 +26,15 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.address_pattern(p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select '(?<![[:alnum:]._%+-])' || regexp_replace(p_email_key, '([^[:alnum:]@])', '\\\1', 'g')
+        || '(?![[:alnum:]-]|[.][[:alnum:]])'
+$function$;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -503,6 +512,50 @@ $function$;
 REVOKE ALL ON FUNCTION customer_of(text,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customer_of(text,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.customers_page_with_words(p_text text, p_after_at timestamp with time zone, p_after_id bigint, p_most integer)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 20
+ SET search_path TO 'public', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    merchant_now text := working_for();
+    words tsquery := search_query(merchant_now, p_text);
+    newest integer;
+    met bigint[];
+    looked_at integer;
+begin
+    if words is null then
+        return;
+    end if;
+    foreach newest in array array[500, 5000] loop
+        select (array_agg(id order by created_at desc, id desc) filter (where search @@ words))[:p_most], count(*)
+        into met, looked_at
+        from (
+            select c.id, c.created_at, c.search from customers c
+            where c.merchant = merchant_now and (p_after_id is null or (c.created_at, c.id) < (p_after_at, p_after_id))
+            order by c.created_at desc, c.id desc
+            limit newest
+        ) as looked_through;
+        if coalesce(cardinality(met), 0) >= p_most or looked_at < newest then
+            return query select unnest(met);
+            return;
+        end if;
+        exit when coalesce(cardinality(met), 0) < 3;
+    end loop;
+    return query
+        with worded as materialized (
+            select c.id, c.created_at from customers c
+            where c.search @@ words and c.merchant = merchant_now
+              and (p_after_id is null or (c.created_at, c.id) < (p_after_at, p_after_id))
+        )
+        select w.id from worded w order by w.created_at desc, w.id desc limit p_most;
+end
+$function$;
+REVOKE ALL ON FUNCTION customers_page_with_words(text,timestamp with time zone,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_page_with_words(text,timestamp with time zone,bigint,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.customers_past_retention(p_day date)
  RETURNS TABLE(merchant text, customer_id bigint, email text)
  LANGUAGE sql
@@ -629,11 +682,12 @@ declare
     merchant_now text := working_for();
     key_now text := lower(p_email);
     in_json text := trim(both '"' from to_json(lower(p_email))::text);
-    as_pattern text := regexp_replace(p_email, '([^[:alnum:]@])', '\\\1', 'g');
+    as_pattern text := address_pattern(lower(p_email));
     customer bigint;
     their_orders bigint[];
     theirs jsonb;
     of_kind record;
+    part record;
     events bigint[];
     changed bigint;
     done jsonb := '{}';
@@ -665,14 +719,7 @@ begin
     ) as refs
     on conflict (merchant, what, said_hash) do update set erased_at = now();
 
-    events := array(
-        select f.webhook_event_id from jsonb_each(theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
-        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
-        where f.webhook_event_id is not null
-        union
-        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
-        where po.payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
-          and e.merchant = merchant_now and e.gateway = po.gateway and e.account = po.account);
+    events := events_of_person(merchant_now, theirs);
     delete from webhook_payloads where webhook_event_id = any (events);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('webhook_payloads', changed);
@@ -712,6 +759,7 @@ begin
     update orders set
         metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
         reference = case when reference not like '%@%' then reference end, content_hash = null,
+        idempotency_key = without_address(idempotency_key, key_now),
         version = version + 1, updated_at = now()
     where id = any (their_orders);
     get diagnostics changed = row_count;
@@ -721,10 +769,6 @@ begin
         or (order_id = any (their_orders) and attendee_email is null and attendee_name is not null);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('order_items', changed);
-    update refund_requests set reason = null
-    where reason is not null and payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint);
-    get diagnostics changed = row_count;
-    done := done || jsonb_build_object('refund_requests', changed);
     update app_transactions set
         user_id = case when lower(user_id) <> key_now then user_id end,
         reference = case when reference not like '%@%' then reference end
@@ -740,14 +784,109 @@ begin
       and (position(in_json in lower(arguments::text)) > 0 or position(key_now in lower(last_error)) > 0);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('jobs', changed);
-    delete from rejected_requests where position(in_json in lower(headers::text || reason)) > 0;
+    delete from rejected_requests
+    where position(in_json in lower(headers::text)) > 0 or says_address(headers::text || ' ' || reason, key_now);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('rejected_requests', changed);
+    for part in
+        select proname, substr(proname, length('erase_person_in_') + 1) as table_name from pg_proc
+        where pronamespace = 'public'::regnamespace and starts_with(proname, 'erase_person_in_') order by proname
+    loop
+        execute format('select %I($1, $2, $3, $4, $5)', part.proname) into changed
+        using merchant_now, key_now, customer, theirs, events;
+        done := done || jsonb_build_object(part.table_name, changed);
+    end loop;
     return done;
 end
 $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update api_answers set body = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    where merchant = p_merchant
+      and (says_address(body::text, p_email_key) or says_address(idempotency_key, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_api_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_redrives(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update redrives set filters = without_address(filters::text, p_email_key)::jsonb
+    where merchant = p_merchant and says_address(filters::text, p_email_key);
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_redrives(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_refund_requests(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update refund_requests set
+        reason = null, failure = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    where merchant = p_merchant and payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+      and (num_nonnulls(reason, failure) > 0 or says_address(idempotency_key, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_refund_requests(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_webhook_events(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update webhook_events set
+        reason = without_address(reason, p_email_key), reference = case when reference not like '%@%' then reference end
+    where merchant = p_merchant and id = any (p_events)
+      and (reference like '%@%' or says_address(reason, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_webhook_events(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_webhook_forward_logs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update webhook_forward_logs set
+        error_message = null, target_url = without_address(target_url, p_email_key),
+        reference = case when reference not like '%@%' then reference end
+    where merchant = p_merchant and id in (
+        select id from webhook_forward_logs where webhook_event_id = any (p_events)
+        union
+        select id from webhook_forward_logs where reference = p_email_key)
+      and (error_message is not null or reference like '%@%' or says_address(target_url, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_webhook_forward_logs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
@@ -758,6 +897,22 @@ AS $function$
     select encode(sha256(key || sha256(key || convert_to('erased ' || p_said, 'UTF8'))), 'hex') from audit_hash_key
 $function$;
 REVOKE ALL ON FUNCTION erasure_hash(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.events_of_person(p_merchant text, p_theirs jsonb)
+ RETURNS bigint[]
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select array(
+        select f.webhook_event_id
+        from jsonb_each(p_theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
+        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
+        where f.webhook_event_id is not null
+        union
+        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
+        where po.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+          and e.merchant = p_merchant and e.gateway = po.gateway and e.account = po.account)
+$function$;
 
 CREATE OR REPLACE FUNCTION public.export_customer(p_email text)
  RETURNS jsonb
@@ -770,6 +925,10 @@ declare
     key_now text := lower(p_email);
     customer customers;
     found_ids jsonb;
+    events bigint[];
+    part record;
+    rows_there jsonb;
+    others jsonb := '{}';
 begin
     select * into customer from customers where merchant = merchant_now and email_key = key_now;
     select coalesce(jsonb_object_agg(kind, ids), '{}') into found_ids
@@ -777,7 +936,16 @@ begin
         select kind, jsonb_agg(id order by id) as ids
         from subjects_of_person(merchant_now, key_now, customer.id) group by kind
     ) as found;
-    return jsonb_build_object(
+    events := events_of_person(merchant_now, found_ids);
+    for part in
+        select proname, substr(proname, length('export_person_in_') + 1) as table_name from pg_proc
+        where pronamespace = 'public'::regnamespace and starts_with(proname, 'export_person_in_') order by proname
+    loop
+        execute format('select %I($1, $2, $3, $4, $5)', part.proname) into rows_there
+        using merchant_now, key_now, customer.id, found_ids, events;
+        others := others || jsonb_build_object(part.table_name, coalesce(rows_there, '[]'));
+    end loop;
+    return others || jsonb_build_object(
         'customer', case when customer.id is not null then to_jsonb(customer) - array['search', 'email_key'] end,
         'orders', (
             select coalesce(jsonb_agg(to_jsonb(o) - array['search', 'content_hash'] || jsonb_build_object('items', (
@@ -822,6 +990,83 @@ end
 $function$;
 REVOKE ALL ON FUNCTION export_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION export_customer(text) TO gatehouse_api, gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(jsonb_build_object('at', a.created_at, 'status', a.status, 'body', a.body) order by a.created_at)
+    from api_answers a
+    where a.merchant = p_merchant and says_address(a.body::text, p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_api_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_app_transactions(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(t) order by t.created_at, t.webhook_event_id) from app_transactions t
+    where t.merchant = p_merchant and t.webhook_event_id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_app_transactions(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_jobs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(jsonb_build_object(
+        'topic', j.topic, 'status', j.status, 'arguments', j.arguments, 'last_error', j.last_error,
+        'created_at', j.created_at) order by j.id)
+    from jobs j
+    where j.merchant = p_merchant and j.webhook_event_id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_jobs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_redrives(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(r) order by r.id) from redrives r
+    where r.merchant = p_merchant and says_address(r.filters::text, p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_redrives(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_refund_requests(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(r) order by r.created_at, r.id) from refund_requests r
+    where r.merchant = p_merchant and r.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_refund_requests(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_webhook_events(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(e) order by e.id) from webhook_events e
+    where e.merchant = p_merchant and e.id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_webhook_events(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_webhook_forward_logs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(l) order by l.id) from webhook_forward_logs l
+    where l.merchant = p_merchant and l.id in (
+        select id from webhook_forward_logs where webhook_event_id = any (p_events)
+        union
+        select id from webhook_forward_logs where reference = p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_webhook_forward_logs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.fold_customer(p_id bigint)
  RETURNS text
@@ -1885,6 +2130,74 @@ AS $function$
     end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.orders_page_with_words(p_text text, p_status text, p_payment_state text, p_event_id text, p_item_type text, p_since timestamp with time zone, p_before timestamp with time zone, p_livemode boolean, p_after_at timestamp with time zone, p_after_id bigint, p_most integer)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 20
+ SET search_path TO 'public', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    merchant_now text := working_for();
+    words tsquery := search_query(merchant_now, p_text);
+    newest integer;
+    met bigint[];
+    looked_at integer;
+begin
+    if words is null then
+        return;
+    end if;
+    foreach newest in array array[500, 5000] loop
+        select
+            (array_agg(id order by created_at desc, id desc) filter (where search @@ words and (
+                p_item_type is null or exists (
+                    select from order_items i
+                    where i.order_id = looked_through.id and i.merchant = merchant_now and i.item_type = p_item_type)
+            )))[:p_most],
+            count(*)
+        into met, looked_at
+        from (
+            select o.id, o.created_at, o.search from orders o
+            where o.merchant = merchant_now
+              and (p_status is null or o.status = p_status)
+              and (p_payment_state is null or o.payment_state = p_payment_state)
+              and (p_event_id is null or o.event_id = p_event_id)
+              and (p_since is null or o.created_at >= p_since)
+              and (p_before is null or o.created_at < p_before)
+              and (p_livemode is null or o.livemode = p_livemode)
+              and (p_after_id is null or (o.created_at, o.id) < (p_after_at, p_after_id))
+            order by o.created_at desc, o.id desc
+            limit newest
+        ) as looked_through;
+        if coalesce(cardinality(met), 0) >= p_most or looked_at < newest then
+            return query select unnest(met);
+            return;
+        end if;
+        exit when coalesce(cardinality(met), 0) < 3;
+    end loop;
+    return query
+        with worded as materialized (
+            select o.id, o.created_at from orders o
+            where o.search @@ words and o.merchant = merchant_now
+              and (p_status is null or o.status = p_status)
+              and (p_payment_state is null or o.payment_state = p_payment_state)
+              and (p_event_id is null or o.event_id = p_event_id)
+              and (p_since is null or o.created_at >= p_since)
+              and (p_before is null or o.created_at < p_before)
+              and (p_livemode is null or o.livemode = p_livemode)
+              and (p_after_id is null or (o.created_at, o.id) < (p_after_at, p_after_id))
+        )
+        select w.id from worded w
+        where p_item_type is null or exists (
+            select from order_items i
+            where i.order_id = w.id and i.merchant = merchant_now and i.item_type = p_item_type)
+        order by w.created_at desc, w.id desc
+        limit p_most;
+end
+$function$;
+REVOKE ALL ON FUNCTION orders_page_with_words(text,text,text,text,text,timestamp with time zone,timestamp with time zone,boolean,timestamp with time zone,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION orders_page_with_words(text,text,text,text,text,timestamp with time zone,timestamp with time zone,boolean,timestamp with time zone,bigint,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.orders_with_words(p_text text)
  RETURNS TABLE(order_id bigint)
  LANGUAGE plpgsql
@@ -2282,16 +2595,25 @@ $function$;
 REVOKE ALL ON FUNCTION save_customer(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION save_customer(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.says_address(p_text text, p_email_key text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select coalesce(position(p_email_key in lower(p_text)) > 0 and p_text ~* address_pattern(p_email_key), false)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.search_query(p_merchant text, p_text text)
  RETURNS tsquery
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select string_agg('''' || p_merchant || '/' || left(word, 60) || ''':*', ' & ')::tsquery
+    select string_agg('''' || p_merchant || '/' || left(part, 60) || ''':*', ' & ')::tsquery
     from regexp_split_to_table(
-        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'),
-        '[^[:alnum:]\u0080-\uffff]+') as word
-    where word <> ''
+        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'), '[\s,;]+') as said,
+         lateral (
+             select trim(both '.' from regexp_replace(said, '[^[:alnum:]\u0080-\uffff]+', '.', 'g')) as part) as found
+    where part <> ''
 $function$;
 
 CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
@@ -2299,12 +2621,13 @@ CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
+    select coalesce(
+        array_to_tsvector(array_agg(distinct p_merchant || '/' || left(array_to_string(words[place:], '.'), 60))), '')
     from unnest(p_texts) as said,
-         regexp_split_to_table(
+         lateral (select array_remove(regexp_split_to_array(
              regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'),
-             '[^[:alnum:]\u0080-\uffff]+') as word
-    where word <> ''
+             '[^[:alnum:]\u0080-\uffff]+'), '') as words) as split,
+         generate_subscripts(words, 1) as place
 $function$;
 
 CREATE OR REPLACE FUNCTION public.send_refund_again(p_id uuid)
@@ -2629,6 +2952,18 @@ $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
 
+CREATE OR REPLACE FUNCTION public.without_address(p_text text, p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case
+        when position(p_email_key in lower(p_text)) > 0
+        then regexp_replace(p_text, address_pattern(p_email_key), 'erased', 'gi')
+        else p_text
+    end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -2680,7 +3015,8 @@ begin
         coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
         nullif(current_setting('gatehouse.event_row', true), '')::bigint,
         coalesce(jsonb_object_agg(name, case
-            when name = any (tg_argv) then jsonb_build_array(
+            when name = any (tg_argv) or position('@' in concat(before -> name, after -> name)) > 0
+            then jsonb_build_array(
                 audit_hash((select key from audit_hash_key), before -> name),
                 audit_hash((select key from audit_hash_key), after -> name))
             else jsonb_build_array(before -> name, after -> name)
@@ -3209,6 +3545,7 @@ CREATE TABLE order_items (
     attendee_name text,
     attendee_email text,
     attendee_email_key text GENERATED ALWAYS AS (lower(attendee_email)) STORED,
+    ordered_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT order_items_pkey PRIMARY KEY (id),
     CONSTRAINT order_items_check CHECK ((total_minor = (quantity * unit_minor))),
     CONSTRAINT order_items_quantity_check CHECK ((quantity > 0)),
@@ -3218,8 +3555,8 @@ CREATE TABLE order_items (
     CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
 );
 CREATE INDEX order_items_attendee ON public.order_items USING btree (merchant, attendee_email_key) WHERE (attendee_email_key IS NOT NULL);
+CREATE INDEX order_items_of_type ON public.order_items USING btree (merchant, item_type, ordered_at DESC, order_id DESC);
 CREATE INDEX order_items_order ON public.order_items USING btree (order_id, id);
-CREATE INDEX order_items_type ON public.order_items USING btree (merchant, item_type, order_id);
 ALTER TABLE order_items ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON order_items FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON order_items FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -3380,6 +3717,7 @@ CREATE INDEX payments_email ON public.payments USING btree (merchant, lower(emai
 CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, invoice_ref) WHERE (invoice_ref IS NOT NULL);
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
+CREATE INDEX payments_of_status ON public.payments USING btree (merchant, status, first_fact_at DESC, id DESC) WHERE ((merged_into IS NULL) AND (status <> 'completed'::text));
 CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
 CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
 CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);

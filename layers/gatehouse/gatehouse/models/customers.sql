@@ -44,10 +44,12 @@ limit :most::integer;
 select id, merchant, email, first_name, last_name, phone, consent_at, consent_scope, retain_until, erased_at, version,
        created_at, updated_at
 from customers
-where merchant = :merchant::text and id in (select customer_id from customers_with_words(:text::text))
-  and (:after_id::bigint is null or (created_at, id) < (:after_at::timestamptz, :after_id::bigint))
-order by created_at desc, id desc
-limit :most::integer;
+where merchant = :merchant::text and id in (
+    select customers_page_with_words(
+        p_text => :text::text, p_after_at => :after_at::timestamptz, p_after_id => :after_id::bigint,
+        p_most => :most::integer)
+)
+order by created_at desc, id desc;
 
 -- name: totals_of_customer
 -- What a customer ordered and paid, for each currency.

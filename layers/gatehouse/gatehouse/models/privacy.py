@@ -8,7 +8,8 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound, TransactionConflict
 from gatehouse.models.customers import checked_email
-from gatehouse.models.scope import MOST_ATTEMPTS, Store, flush_for
+from gatehouse.models.scope import MOST_ATTEMPTS, flush_for
+from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("privacy.sql"))
 
@@ -21,12 +22,23 @@ class Retained(NamedTuple):
     email: str
 
 
-def export_customer(store: Store, merchant: str, email: str) -> dict[str, Any]:
-    """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing."""
-    (rows,) = flush_for(store, merchant, sql.export_customer(email=checked_email(email)))
+def export_customer(database: Database, merchant: str, email: str, keyring: Keyring | None = None) -> dict[str, Any]:
+    """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing.
+
+    With the keys, each event has its `raw` text too, as its gateway sent it; null once it is not kept any more.
+    """
+    (rows,) = flush_for(database, merchant, sql.export_customer(email=checked_email(email)))
     known: dict[str, Any] = rows[0]["known"]
     if not any(known.values()):
         raise NotFound("nothing is known of this e-mail address")
+    if keyring:
+        events = {event["id"]: event for event in known["webhook_events"]}
+        raw = dict.fromkeys(events)
+        for row in database.query(sql.payloads_of_events, rows=list(events)):
+            event = events[row["webhook_event_id"]]
+            opened = keyring.open(row["key_id"], row["sealed"], (event["gateway"], event["account"], event["event_id"]))
+            raw[event["id"]] = opened.decode(errors="replace")
+        known["webhook_events"] = [event | {"raw": raw[each]} for each, event in events.items()]
     return known
 
 

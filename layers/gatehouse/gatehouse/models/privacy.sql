@@ -4,6 +4,10 @@
 -- Everything that is known of a person.
 select export_customer(:email::text) as known;
 
+-- name: payloads_of_events
+-- What the gateways sent, sealed, of some events.
+select webhook_event_id, key_id, sealed from webhook_payloads where webhook_event_id = any (:rows::bigint[]);
+
 -- name: erase_customer
 -- Erases a person; how many rows of each table were changed.
 select erase_customer(:email::text) as done;
