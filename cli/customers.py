@@ -1,12 +1,14 @@
 """`gatehouse customers`: found, shown with all that is known of them, and erased."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from cli import output
+from cli.progress import followed
 from cli.stored import (
     DEFAULT_MERCHANT,
     AfterOption,
@@ -21,10 +23,14 @@ from cli.stored import (
 )
 from cli.target import keyring, ops_database
 from gatehouse.errors import SettingError
+from gatehouse.intake.refold import Batch, Place
 from gatehouse.models import customers, orders, privacy
+from gatehouse.models.payment_names import MOST_DIGITS
 from gatehouse.sealing import Keyring
 
-app = typer.Typer(help="Find customers, export all that is known of a person, and erase it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Find customers, export all that is known of a person, erase it, link old payments.", no_args_is_help=True
+)
 EmailArgument = Annotated[str, typer.Argument(help="The e-mail address, in upper or lower case.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would be done.")]
 
@@ -78,6 +84,31 @@ def erase(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT, yes
     _tell(done, "erased" if yes else "would be erased")
     if not yes:
         output.say("nothing was changed: give --yes to do it")
+
+
+@app.command()
+def backfill(
+    after: Annotated[str | None, typer.Option("--after", help="Go on behind this place, as payments/123.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=5000, help="So many rows a transaction.")] = 500,
+) -> None:
+    """Give all that was recorded before there were customers its customer, by e-mail address. Safe to repeat."""
+    table, _, last_id = (after or f"{customers.LINKED_TABLES[0]}/0").partition("/")
+    if not last_id.isdecimal() or len(last_id) > MOST_DIGITS or table not in customers.LINKED_TABLES:
+        raise typer.BadParameter(f"is {' or '.join(customers.LINKED_TABLES)}, a slash and an id", param_hint="--after")
+    database = ops_database()
+    looked_at = linked = 0
+
+    def batches() -> Iterator[Batch]:
+        nonlocal looked_at, linked
+        steps = customers.link_customers(database, after=(table, int(last_id)), most=batch, actor=actor())
+        for step in steps:
+            looked_at += step.looked_at
+            linked += step.linked
+            yield Batch(Place(step.table, step.last_id), step.looked_at, [])
+
+    for _ in followed(batches(), customers.ends_of_links(database)):
+        pass
+    output.say(f"{linked} of {looked_at} rows were given their customer")
 
 
 @app.command()

@@ -1859,6 +1859,44 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.link_customers(p_table text, p_after bigint, p_most integer, OUT last_id bigint, OUT looked_at integer, OUT linked integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    each record;
+    their_id bigint;
+begin
+    looked_at := 0;
+    linked := 0;
+    last_id := p_after;
+    if p_table not in ('payments', 'gateway_customers') then
+        perform refuse_field('table', 'must be payments or gateway_customers');
+    end if;
+    for each in execute format(
+        'select id, merchant, email, customer_id, first_fact_at from %I where id > $1 order by id limit $2', p_table)
+        using p_after, p_most
+    loop
+        looked_at := looked_at + 1;
+        last_id := each.id;
+        continue when each.customer_id is not null or each.email !~ '@' or length(each.email) > 320;
+        continue when each.email is null;
+        insert into customers (merchant, email, created_at) values (each.merchant, each.email, each.first_fact_at)
+        on conflict (merchant, email_key) where email_key is not null do nothing;
+        their_id := customer_of(each.merchant, each.email);
+        -- Asked again, as it may have been changed, or its person erased, meanwhile.
+        execute format(
+            'update %I set customer_id = $1 where id = $2 and customer_id is null and lower(email) = lower($3)', p_table)
+        using their_id, each.id, each.email;
+        linked := linked + 1;
+    end loop;
+end
+$function$;
+REVOKE ALL ON FUNCTION link_customers(text,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION link_customers(text,bigint,integer) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.link_gateway_customer()
  RETURNS trigger
  LANGUAGE plpgsql

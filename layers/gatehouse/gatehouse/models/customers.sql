@@ -69,3 +69,12 @@ select c.id, c.merchant, c.email, c.first_name, c.last_name, c.phone, c.consent_
 from orders o
 join customers c on c.id = o.customer_id
 where o.merchant = :merchant::text and o.id = :order_id::bigint;
+
+-- name: link_customers
+-- Gives the next rows that have an address and no customer theirs.
+select last_id, looked_at, linked from link_customers(:table::text, :after_id::bigint, :most::integer);
+
+-- name: last_ids
+-- How far there are rows to be linked.
+select coalesce((select max(id) from payments), 0) as payments,
+       coalesce((select max(id) from gateway_customers), 0) as gateway_customers;
