@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gatehouse.database.connection import Database
-from gatehouse.database.health import dead_rows, read_whole
 from gatehouse.facts import CustomerFact, ObjectName
 from gatehouse.intake.record import record
 from gatehouse.sealing import Keyring
@@ -119,29 +118,3 @@ def test_what_was_recorded_before_there_were_customers_is_given_its_customer(
     for wrong in ("orders/1", "payments/x", "payments"):
         refused = gatehouse(here, "customers", "backfill", "--after", wrong)
         assert (refused.returncode, "payments or gateway_customers" in refused.stderr) == (2, True)
-
-
-@pytest.mark.req("P9", "P12", "O5")
-def test_the_database_tells_how_it_is(gatehouse_database: GatehouseDatabase) -> None:
-    said = done(gatehouse_database, "db", "health")
-    for name in ("connections", "oldest_transaction_seconds", "cache_hit_ratio", "dead_share", "migrations_version"):
-        assert name in said
-    assert "pg_stat_statements is not installed" in done(gatehouse_database, "db", "slow")
-    assert "payments_newest" in done(gatehouse_database, "db", "indexes", "--limit", "500")
-    assert "webhook_events" in done(gatehouse_database, "db", "sizes", "--limit", "500")
-
-
-@pytest.mark.req("P9")
-def test_tables_that_are_read_whole_and_dead_rows_are_told(
-    gatehouse_database: GatehouseDatabase, ops: Database
-) -> None:
-    gatehouse_database.sql(
-        "create table heap as select n from generate_series(1, 5000) as n;"
-        "alter table heap set (autovacuum_enabled = off);"
-        "grant select on heap to gatehouse_ops"
-    )
-    gatehouse_database.sql("delete from heap where n > 3000")
-    gatehouse_database.sql("select count(*) from heap where n = 1")
-    gatehouse_database.sql("select pg_stat_force_next_flush()")
-    assert [row["table_name"] for row in read_whole(ops)] == ["heap"]
-    assert dead_rows(ops)["most_dead_in"] == "heap"

@@ -1,13 +1,16 @@
 -- How the server is. Everything here is cheap enough to be asked every few seconds.
 
 -- name: server_facts
--- What the server says of itself; of other roles' transactions only those that this role may see are counted.
+-- What the server says of itself; of other roles' transactions only those that this role may see are counted, which are
+-- none of them unless it is a member of pg_read_all_stats.
 select
     current_setting('server_version') as server_version,
     pg_is_in_recovery() as in_recovery,
     current_setting('transaction_read_only') = 'off' as writable,
     (select count(*) from pg_stat_activity where backend_type = 'client backend') as connections,
     current_setting('max_connections')::int as max_connections,
+    (select count(*) from pg_stat_activity where backend_type = 'client backend' and state = 'active') as active_now,
+    pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_other_roles,
     (
         select round(coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0), 3)
         from pg_stat_activity
