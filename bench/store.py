@@ -85,7 +85,7 @@ set session_replication_role = origin;
 """
 # What the API asks of payments where no filter is given.
 ANY: dict[str, Any] = dict.fromkeys(("gateway", "reference", "customer_ref", "app", "user_id", "subscription_ref"))
-ANY |= dict.fromkeys(("email", "livemode", "since", "until"))
+ANY |= dict.fromkeys(("email", "livemode", "since", "until", "order_id", "customer_id"))
 ANY |= {"most": 20}
 
 

@@ -174,7 +174,8 @@ ANY_ORDER = {name: value for name, value in WORDED.items() if name != "item_type
 ANY_PAYMENT = dict.fromkeys(("status", "gateway", "since", "before", "livemode")) | FIRST
 BROWSED: dict[str, Any] = dict.fromkeys(
     ("gateway", "status", "reference", "customer_ref", "app", "user_id", "subscription_ref", "email", "livemode")
-) | {"since": None, "until": None, "after_at": None, "after_id": None, "most": 20}
+) | dict.fromkeys(("order_id", "customer_id", "since", "until", "after_at", "after_id"))
+BROWSED |= {"most": 20}
 SUMS: dict[str, Any] = {"merchant": DEFAULT, "livemode": True, "event_id": None, "since": AT, "before": None}
 ONE: dict[str, Any] = {"merchant": DEFAULT}
 
@@ -198,8 +199,9 @@ PLANS: list[tuple[Bound, str]] = [
     (order_items.sql.items_of_order(order_id=1, **ONE), "order_items_order"),
     (order_items.sql.items_of_attendee(email="x@y", most=20, **ONE), "order_items_attendee"),
     (customers.sql.customer_by_email(email="x@y", **ONE), "customers_email"),
-    (customers.sql.list_customers(**NEXT), "customers_newest"),
-    (customers.sql.search_customers(text="john", **FIRST), "customers_pkey"),
+    (customers.sql.list_customers(email=None, **NEXT), "customers_newest"),
+    (customers.sql.list_customers(email="x@y", **FIRST), "customers_email"),
+    (customers.sql.search_customers(text="john", email=None, **FIRST), "customers_pkey"),
     (customers.sql.totals_of_customer(customer_id=7, livemode=True, **ONE), "orders_customer"),
     (payments.sql.list_payments(**ANY_PAYMENT), "payments_newest"),
     (payments.sql.list_payments_of_status(**ANY_PAYMENT | {"status": "failed"}), "payments_of_status"),
@@ -207,6 +209,8 @@ PLANS: list[tuple[Bound, str]] = [
     (browse.sql.list_payments_of_status(**BROWSED | {"status": ["failed", "pending"]}), "payments_of_status"),
     (browse.sql.list_payments(**BROWSED | {"status": ["failed", "completed"]}), "payments_newest"),
     (browse.sql.list_payments(**BROWSED | {"email": "x@y"}), "payments_pkey"),
+    (browse.sql.list_payments(**BROWSED | {"order_id": 1}), "payments_order"),
+    (browse.sql.list_payments(**BROWSED | {"customer_id": 1}), "payments_customer_id"),
     (payments.sql.payments_by_reference(reference="web-7", most=20, **ONE), "payments_reference"),
     (payments.sql.payments_of_order(order_id=1, **ONE), "payments_order"),
     (payments.sql.payments_of_customer(customer_id=1, most=20, **ONE), "payments_customer_id"),

@@ -121,16 +121,17 @@ def find_customer_by_email(store: Store, merchant: str, email: str) -> Customer:
 
 
 def list_customers(
-    store: Store, merchant: str, *, text: str | None = None, after: str | None = None, most: int = 20
+    store: Store,
+    merchant: str,
+    *,
+    text: str | None = None,
+    email: str | None = None,
+    after: str | None = None,
+    most: int = 20,
 ) -> Page[Customer]:
-    """Return a page of customers, newest first: all, or those whose name, e-mail or phone has all words of a text."""
-    place = place_after(after)
-    wanted = checked_most(most) + 1
-    bound = (
-        sql.list_customers(merchant=merchant, most=wanted, **place)
-        if text is None
-        else sql.search_customers(merchant=merchant, text=text, most=wanted, **place)
-    )
+    """Return a page of customers, newest first: all, or those of an address or with all words of a text."""
+    wanted = {"merchant": merchant, "email": email, "most": checked_most(most) + 1, **place_after(after)}
+    bound = sql.list_customers(**wanted) if text is None else sql.search_customers(text=text, **wanted)
     (rows,) = flush_for(store, merchant, bound)
     return page_of([Customer(**row) for row in rows], most, lambda last: (last.created_at, last.id))
 

@@ -35,6 +35,7 @@ select id, merchant, email, first_name, last_name, phone, consent_at, consent_sc
        created_at, updated_at
 from customers
 where merchant = :merchant::text
+  and (:email::text is null or email_key = lower(:email::text))
   and (:after_id::bigint is null or (created_at, id) < (:after_at::timestamptz, :after_id::bigint))
 order by created_at desc, id desc
 limit :most::integer;
@@ -49,6 +50,7 @@ where merchant = :merchant::text and id in (
         p_text => :text::text, p_after_at => :after_at::timestamptz, p_after_id => :after_id::bigint,
         p_most => :most::integer)
 )
+  and (:email::text is null or email_key = lower(:email::text))
 order by created_at desc, id desc;
 
 -- name: totals_of_customer
