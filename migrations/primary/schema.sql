@@ -802,6 +802,32 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.erase_one_past_retention(OUT merchant text, OUT customer_id bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    due customers;
+begin
+    select * into due from customers c
+    where c.retain_until < (now() at time zone 'UTC')::date and c.erased_at is null
+    order by c.retain_until, c.id
+    limit 1
+    for no key update skip locked;
+    if due.id is null then
+        return;
+    end if;
+    perform set_config('gatehouse.merchant', due.merchant, true), set_config('gatehouse.actor', 'retention', true);
+    perform erase_customer(due.email);
+    merchant := due.merchant;
+    customer_id := due.id;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_one_past_retention() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_one_past_retention() TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.erase_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS bigint
  LANGUAGE plpgsql

@@ -32,7 +32,12 @@ from gatehouse.models import api_keys
 from gatehouse.models.customers import NewCustomer, find_customer_by_email, save_customer
 from gatehouse.models.orders import NewItem, Order, create_order, find_order, list_orders
 from gatehouse.models.payments import find_payment_by_object
-from gatehouse.models.privacy import customers_past_retention, erase_customer, export_customer
+from gatehouse.models.privacy import (
+    customers_past_retention,
+    erase_customer,
+    erase_past_retention,
+    export_customer,
+)
 from gatehouse.models.refunds import RefundRequest, request_refund
 from gatehouse.sealing import Keyring
 from tests.intake.stories import ACCOUNT
@@ -302,6 +307,28 @@ def test_the_retained_are_listed_when_their_day_has_passed(api: Database, ops: D
     assert [each.customer_id for each in customers_past_retention(ops, date(2026, 5, 16))] == [kept.id]
     erase_customer(ops, DEFAULT, EMAIL)
     assert customers_past_retention(ops, date(2026, 5, 16)) == []
+
+
+@pytest.mark.req("P14")
+def test_the_sweeper_erases_those_whose_day_has_passed_and_nobody_else(
+    api: Database, worker: Database, gatehouse_database: GatehouseDatabase
+) -> None:
+    gatehouse_database.sql("insert into merchants (id, name) values ('other', 'Other')")
+    past, today = date(2026, 5, 15), datetime.now(UTC).date()
+    first = save_customer(api, DEFAULT, JOHN._replace(retain_until=past))
+    second = save_customer(api, "other", NewCustomer("jane@example.com", retain_until=past + timedelta(days=1)))
+    kept = [
+        save_customer(api, DEFAULT, NewCustomer("today@example.com", retain_until=today)),
+        save_customer(api, DEFAULT, NewCustomer("always@example.com")),
+    ]
+    assert erase_past_retention(worker, seconds=0) == []
+    assert erase_past_retention(worker, seconds=9) == [(DEFAULT, first.id), ("other", second.id)]
+    assert erase_past_retention(worker, seconds=9) == []
+    assert gatehouse_database.sql("select id from customers where erased_at is null order by id") == [
+        [each.id] for each in kept
+    ]
+    actors = "select distinct actor from payment_audit_log where changes ? 'erased_at'"
+    assert gatehouse_database.sql(actors) == [["retention"]]
 
 
 @pytest.mark.req("P14", "M7")

@@ -1,5 +1,6 @@
 """What is known of a person by their e-mail address: shown as a whole, and erased."""
 
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound, TransactionConflict
 from gatehouse.models.customers import checked_email
 from gatehouse.models.scope import MOST_ATTEMPTS, flush_for
+from gatehouse.observability import log
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("privacy.sql"))
@@ -67,3 +69,21 @@ def erase_customer(
 def customers_past_retention(database: Database, day: date) -> list[Retained]:
     """Return the customers of all merchants who were to be retained until a day before this one."""
     return [Retained(**row) for row in database.query(sql.customers_past_retention, day=day)]
+
+
+def erase_past_retention(database: Database, *, seconds: float) -> list[tuple[str, int]]:
+    """Erase customers whose day of retention has passed, for at most some seconds; return merchant and id of each.
+
+    What is left, or was just being recorded, is for the next run.
+    """
+    deadline = time.monotonic() + seconds
+    erased: list[tuple[str, int]] = []
+    try:
+        while time.monotonic() < deadline:
+            done = database.query_one(sql.erase_one_past_retention)
+            if done["customer_id"] is None:
+                break
+            erased.append((done["merchant"], done["customer_id"]))
+    except TransactionConflict as conflict:
+        log.warning("an erasure met an event of the same person; tried again", reason=str(conflict))
+    return erased

@@ -15,3 +15,7 @@ select erase_customer(:email::text) as done;
 -- name: customers_past_retention
 -- Customers of all merchants whose personal data may go by now.
 select merchant, customer_id, email from customers_past_retention(:day::date);
+
+-- name: erase_one_past_retention
+-- Erases one of them; nulls where there is none.
+select merchant, customer_id from erase_one_past_retention();
