@@ -80,27 +80,32 @@ class Ground:
 
 
 @contextmanager
-def ground() -> Iterator[Ground]:
+def ground(**settings: str) -> Iterator[Ground]:
     """Start Postgres with fsync on in a temporary folder, migrate a database, and remove all of it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="gatehouse-bench-postgres-"))
     server = PostgresServer(
         folder,
         port=free_port(),
         password=secrets.token_urlsafe(12),
-        settings={"max_connections": "100"},
+        settings={"max_connections": "100", **settings},
         binaries=chosen_binaries(),
     )
     try:
         server.start()
         make_roles(server.url())
-        address = create_database(server, owner=OWNER)
-        owner = server.url(database_name(address), OWNER, quote(ROLE_PASSWORD))
-        Engine(Target("primary", owner, tls="off"), CHECKOUT / "migrations" / "primary").up()
-        yield Ground(server, GatehouseDatabase(address, "127.0.0.1", server.port))
+        yield Ground(server, migrated_database(server))
     finally:
         server.stop("immediate")
         server.erase()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def migrated_database(server: PostgresServer) -> GatehouseDatabase:
+    """Make one more database on a server, with everything that the migrations make."""
+    address = create_database(server, owner=OWNER)
+    owner = server.url(database_name(address), OWNER, quote(ROLE_PASSWORD))
+    Engine(Target("primary", owner, tls="off"), CHECKOUT / "migrations" / "primary").up()
+    return GatehouseDatabase(address, "127.0.0.1", server.port)
 
 
 class SilentSqs(AwsClient):

@@ -1,12 +1,14 @@
 """`gatehouse customers`: found, shown with all that is known of them, and erased."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from cli import output
+from cli.progress import followed
 from cli.stored import (
     DEFAULT_MERCHANT,
     AfterOption,
@@ -19,10 +21,16 @@ from cli.stored import (
     moment,
     money,
 )
-from cli.target import ops_database
+from cli.target import keyring, ops_database
+from gatehouse.errors import SettingError
+from gatehouse.intake.refold import Batch, Place
 from gatehouse.models import customers, orders, privacy
+from gatehouse.models.payment_names import MOST_DIGITS
+from gatehouse.sealing import Keyring
 
-app = typer.Typer(help="Find customers, export all that is known of a person, and erase it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Find customers, export all that is known of a person, erase it, link old payments.", no_args_is_help=True
+)
 EmailArgument = Annotated[str, typer.Argument(help="The e-mail address, in upper or lower case.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would be done.")]
 
@@ -64,8 +72,8 @@ def show(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> N
 
 @app.command()
 def export(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
-    """Write everything that is known of a person, as JSON."""
-    known = privacy.export_customer(ops_database(), merchant, email)
+    """Write everything that is known of a person, as JSON; with what gateways sent, where the data keys are at hand."""
+    known = privacy.export_customer(ops_database(), merchant, email, _keys_at_hand())
     output.say(json.dumps(known, indent=2, ensure_ascii=False))
 
 
@@ -79,6 +87,31 @@ def erase(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT, yes
 
 
 @app.command()
+def backfill(
+    after: Annotated[str | None, typer.Option("--after", help="Go on behind this place, as payments/123.")] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, max=5000, help="So many rows a transaction.")] = 500,
+) -> None:
+    """Give all that was recorded before there were customers its customer, by e-mail address. Safe to repeat."""
+    table, _, last_id = (after or f"{customers.LINKED_TABLES[0]}/0").partition("/")
+    if not last_id.isdecimal() or len(last_id) > MOST_DIGITS or table not in customers.LINKED_TABLES:
+        raise typer.BadParameter(f"is {' or '.join(customers.LINKED_TABLES)}, a slash and an id", param_hint="--after")
+    database = ops_database()
+    looked_at = linked = 0
+
+    def batches() -> Iterator[Batch]:
+        nonlocal looked_at, linked
+        steps = customers.link_customers(database, after=(table, int(last_id)), most=batch, actor=actor())
+        for step in steps:
+            looked_at += step.looked_at
+            linked += step.linked
+            yield Batch(Place(step.table, step.last_id), step.looked_at, [])
+
+    for _ in followed(batches(), customers.ends_of_links(database)):
+        pass
+    output.say(f"{linked} of {looked_at} rows were given their customer")
+
+
+@app.command()
 def retention(yes: YesOption = False) -> None:
     """Erase the customers of all merchants whose day of retention has passed. For a daily run."""
     database = ops_database()
@@ -88,6 +121,14 @@ def retention(yes: YesOption = False) -> None:
             privacy.erase_customer(database, each.merchant, each.email, actor="retention")
         output.say(f"{each.merchant} customer {each.customer_id}: {'erased' if yes else 'would be erased'}")
     output.say(f"{len(due)} past their day" if due else "nobody is past their day")
+
+
+def _keys_at_hand() -> Keyring | None:
+    try:
+        return keyring()
+    except SettingError as missing:
+        output.note(f"without what the gateways sent: {missing}")
+        return None
 
 
 def _tell(done: dict[str, int], word: str) -> None:

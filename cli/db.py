@@ -40,16 +40,18 @@ def slow(
     if "slow_on_average" in found:
         _show(found["slow_on_average"])
     else:
-        output.say("the server does not count: its extension pg_stat_statements is not installed in this database")
+        output.say("the server does not count: pg_stat_statements is not installed in this database, or not loaded")
 
 
 @app.command()
 def indexes(limit: LimitOption = 50) -> None:
-    """Show how often each index is used, the least first, and tables that are read whole again and again."""
+    """Show how often each index is used, the idle ones first, and where one may be missing."""
     database = ops_database()
     _show(health.performance(database, most=limit)["index_use"])
     output.say("\ntables read whole, where an index may be missing", style="bold")
     _show(health.read_whole(database, most=limit))
+    output.say("\nforeign keys without an index", style="bold")
+    _show(health.keys_without_index(database, most=limit))
 
 
 @app.command()
@@ -62,7 +64,7 @@ def _show(rows: list[Row]) -> None:
     if not rows:
         output.say("none")
         return
-    numbers = [name for name, value in rows[0].items() if isinstance(value, int)]
+    numbers = [name for name, value in rows[0].items() if isinstance(value, int) and not isinstance(value, bool)]
     output.show_table(list(rows[0]), ([_short(value) for value in row.values()] for row in rows), right=numbers)
 
 

@@ -18,6 +18,7 @@ class CustomerFilters(Filters):
     """What customers can be looked for by."""
 
     text: Word | None = Field(None, description="Words, or their beginnings: name, e-mail, phone.")
+    email: Word | None = Field(None, description="The whole address; capital letters make no difference.")
 
 
 class Customer(BaseModel):
@@ -75,6 +76,7 @@ async def list_customers(
         desk_of(request).database(),
         caller.merchant,
         text=filters.text,
+        email=filters.email,
         after=after_text(filters),
         most=filters.limit,
     )

@@ -12,7 +12,7 @@ from analytics_api.customers import Customer
 from analytics_api.payments import Payment
 from analytics_api.refunds import Refund
 from gatehouse.database.connection import Transaction
-from gatehouse.http_api.application import CHANGE, ONE
+from gatehouse.http_api.application import CHANGE, MISSING, ONE
 from gatehouse.http_api.callers import Reader, Writer, desk_of
 from gatehouse.http_api.fields import Day, Minor, Moment, Money, RowId, Switch, Word, money
 from gatehouse.http_api.pages import Filters, Page, after_text, stored_page
@@ -49,6 +49,10 @@ class OrderFilters(Filters):
     since: Moment | None = Field(None, description="Made at or after this time.")
     before: Moment | None = Field(None, description="Made before this time.")
     livemode: bool | None = None
+
+
+class OrdersOfCustomer(Filters):
+    """A page of a customer's orders."""
 
 
 class Order(BaseModel):
@@ -278,6 +282,19 @@ async def summarise_order(request: Request, caller: Reader, order_id: RowId) -> 
         history=[Change.model_validate(each._asdict()) for each in found.history],
     )
     return resource(request, shown)
+
+
+@router.get("/customers/{customer_id}/orders", responses=MISSING)
+async def list_orders_of_customer(
+    request: Request, caller: Reader, customer_id: RowId, filters: Annotated[OrdersOfCustomer, Query()]
+) -> Page[Order]:
+    """List what a customer ordered, newest first. What they paid is in `/payments?customer_id=`."""
+    store = desk_of(request).database()
+    customer_rows.find_customer(store, caller.merchant, customer_id)
+    found = orders.orders_of_customer(
+        store, caller.merchant, customer_id, after=after_text(filters), most=filters.limit
+    )
+    return stored_page(found.rows, found.next, filters, shown_order)
 
 
 @router.patch("/orders/{order_id}", response_model=Order, responses=CHANGE)

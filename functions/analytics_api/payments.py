@@ -27,6 +27,8 @@ class PaymentFilters(RecordFilters):
 
     status: list[PaymentStatus] | None = Field(None, description="Any of these; give it several times for several.")
     reference: Word | None = None
+    order_id: RowId | None = Field(None, description="What it was paid for.")
+    customer_id: RowId | None = Field(None, description="Who paid, as we know them.")
     customer_ref: Word | None = Field(None, description="The gateway's id of the customer.")
     email: Word | None = Field(None, description="The payer's address; capital letters make no difference.")
     app: Word | None = None
@@ -54,6 +56,8 @@ class Payment(Record):
     source: str | None = Field(description="How it was made, in the gateway's word, such as Recurring.")
     method: str | None
     reference: str | None
+    order_id: int | None = Field(description="The order that it names.")
+    customer_id: int | None = Field(description="The customer of its e-mail address.")
     customer_ref: str | None
     email: str | None
     app: str | None

@@ -12,7 +12,7 @@ from gatehouse.http_api.callers import Operator, desk_of
 type Rows = list[dict[str, Any]]
 Most = Annotated[int, Query(ge=1, le=500, description="How many rows of each kind.")]
 
-NOT_COUNTED = "the server does not count: its extension pg_stat_statements is not installed in this database"
+NOT_COUNTED = "the server does not count: pg_stat_statements is not installed in this database, or not loaded"
 
 
 class SlowStatements(BaseModel):
@@ -28,6 +28,7 @@ class IndexUse(BaseModel):
 
     index_use: Rows = Field(description="How often each is used, the least first.")
     read_whole: Rows = Field(description="Tables that are read whole again and again.")
+    keys_without_index: Rows = Field(description="Foreign keys that no index helps.")
 
 
 router = APIRouter(prefix="/server", tags=["server"])
@@ -61,10 +62,14 @@ async def show_slow(
 
 @router.get("/indexes")
 async def show_indexes(request: Request, caller: Operator, most: Most = 50) -> IndexUse:  # noqa: ARG001 - as above
-    """Show how often each index is used, and tables that are read whole."""
+    """Show how often each index is used, the idle ones first, and where one may be missing."""
     database = desk_of(request).database()
     used = health.performance(database, most=most)["index_use"]
-    return IndexUse(index_use=_rows(used), read_whole=_rows(health.read_whole(database, most=most)))
+    return IndexUse(
+        index_use=_rows(used),
+        read_whole=_rows(health.read_whole(database, most=most)),
+        keys_without_index=_rows(health.keys_without_index(database, most=most)),
+    )
 
 
 @router.get("/sizes")

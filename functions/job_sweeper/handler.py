@@ -1,7 +1,7 @@
-"""Rings again, once a minute, for every job that is due and not done, and notes what time alone brings.
+"""Rings again, once a minute, for every job that is due and not done, and does what time alone brings.
 
-That is: the figures that alarms watch, what the settings say of apps, renewals of memberships that did not come, and
-reads of health data that are older than their notes are kept.
+That is: the figures that alarms watch, what the settings say of apps, renewals of memberships that did not come, reads
+of health data that are older than their notes are kept, and customers whose day of retention has passed.
 """
 
 from typing import Any
@@ -11,10 +11,12 @@ from gatehouse.forwarding.app_rows import keep_environment_url
 from gatehouse.jobs.bell import bell
 from gatehouse.jobs.sweep import sweep
 from gatehouse.models.memberships import drop_old_reads, note_missed_renewals
+from gatehouse.models.privacy import erase_past_retention
 from gatehouse.models.vitals import emit_vitals
 from gatehouse.observability import log, metrics
 from gatehouse.settings import settings
 
+SECONDS_FOR_ERASING = 15
 SECONDS_TO_STOP_IN = 5  # before Lambda would stop us in the middle
 
 
@@ -22,15 +24,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ARG
     """Sweep until all is rung, or this invocation's time is nearly up."""
     log.bind(request_id=context.aws_request_id)
     try:
-        seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_STOP_IN
         keep_environment_url(database(), settings().elevenone_webhook_url)
-        swept = sweep(database(), bell(), seconds=seconds)
+        swept = sweep(database(), bell(), seconds=_seconds_left(context))
         emit_vitals(database())
         # Last: bells must not wait for them. How many there are tells nothing of anybody.
         missed = note_missed_renewals(database(), grace_days=settings().membership_grace_days)
         dropped = drop_old_reads(database(), days=settings().health_read_retention_days)
         if missed or dropped:
             log.info("memberships swept", renewals_missed=missed, reads_dropped=dropped)
-        return swept
+        erased = erase_past_retention(database(), seconds=min(_seconds_left(context), SECONDS_FOR_ERASING))
+        if erased:
+            log.info("erased past retention", customers=erased)
+        return {**swept, "erased": len(erased)}
     finally:
         metrics.emit()
+
+
+def _seconds_left(context: Any) -> float:
+    return float(context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_STOP_IN)

@@ -141,6 +141,29 @@ def test_orders_and_customers_come_in_pages(api: Api, key: str, developer: str) 
     assert counted["by_item_type"][0]["ordered_quantity"] == 6
 
 
+@pytest.mark.req("P3", "P5")
+def test_a_customers_history_is_what_they_ordered_and_paid(
+    api: Api, key: str, developer: str, intake: Database, keyring: Keyring
+) -> None:
+    mine = [
+        send(api, "/api/orders", developer, ORDER | {"reference": f"web-{place}", "livemode": False}).body
+        for place in range(3)
+    ]
+    other = send(api, "/api/orders", developer, ORDER | {"customer": {"email": "bob@example.com"}, "reference": None})
+    record(intake, told("evt_1", paid("pi_1", 4620, reference="web-1", email="ADA@example.com")), keyring)
+    (customer,) = api.ask("/api/customers", key, email="aDa@example.com").body["items"]
+    assert customer["id"] == mine[0]["customer_id"] != other.body["customer_id"]
+    path = f"/api/customers/{customer['id']}/orders"
+    first = api.ask(path, key, limit=2).body
+    rest = api.ask(path, key, limit=2, cursor=first["next_cursor"]).body
+    assert [each["reference"] for each in first["items"] + rest["items"]] == ["web-2", "web-1", "web-0"]
+    for filters in ({"customer_id": customer["id"]}, {"order_id": mine[1]["id"]}):
+        (payment,) = api.ask("/api/payments", key, **filters).body["items"]
+        assert (payment["order_id"], payment["customer_id"]) == (mine[1]["id"], customer["id"])
+    assert api.ask("/api/payments", key, order_id=mine[0]["id"]).body["items"] == []
+    assert api.ask("/api/customers/999/orders", key).status == 404
+
+
 @pytest.mark.req("P3")
 def test_a_customer_is_shown_and_changed(api: Api, key: str, developer: str) -> None:
     order = send(api, "/api/orders", developer, ORDER).body

@@ -72,6 +72,31 @@ def test_each_step_can_be_undone_alone(owned: Engine) -> None:
         owned.up(to=number)
 
 
+@pytest.mark.req("P3", "P13")
+def test_orders_of_before_are_found_in_the_newer_ways_too(owned: Engine, by_hand: ByHand) -> None:
+    owned.up()
+    (newer,) = FOLDER.glob("*_when_items_were_ordered.sql")
+    owned.down(to=int(newer.name[:4]) - 1)
+    by_hand(
+        "select set_config('gatehouse.merchant', 'default', false);"
+        """select create_order(
+            '{"currency": "USD", "subtotal_minor": 1, "tax_minor": 0, "fee_minor": 0, "discount_minor": 0,
+              "total_minor": 1, "livemode": true}', '{"email": "john.doe@example.com"}',
+            '[{"item_type": "vip", "quantity": 1, "unit_minor": 1, "total_minor": 1}]', 'ALB', 'UTC', now(), null,
+            null);
+        update orders set created_at = '2026-01-01'"""
+    )
+    changes = by_hand("select count(*) from payment_audit_log")
+    owned.up()
+    assert by_hand("select ordered_at = '2026-01-01' from order_items") == [[True]]
+    for table in ("orders", "customers"):
+        words = by_hand(f"select search @@ '''default/john.doe.exa'':*' from {table}")
+        assert words == [[True]], table
+    assert by_hand("select count(*) from payment_audit_log") == changes, (
+        "nobody did anything that the audit should tell"
+    )
+
+
 @pytest.mark.req("P13")
 def test_the_schema_is_what_the_committed_description_says(owned: Engine) -> None:
     owned.up()

@@ -3,20 +3,18 @@
 import json
 import os
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gatehouse.database.connection import Database
-from gatehouse.database.health import dead_rows, read_whole
+from gatehouse.facts import CustomerFact, ObjectName
 from gatehouse.intake.record import record
 from gatehouse.sealing import Keyring
 from tests.store.store import paid, told
+from tests.support import command_line
 from tests.support.gatehouse_database import GatehouseDatabase
 
-ROOT = Path(__file__).parents[2]
 CART: dict[str, Any] = {
     "order": {"currency": "USD", "event_id": "fest", "event_date": "2026-05-15", "reference": "web-1"},
     "customer": {"email": "john@example.com", "first_name": "John"},
@@ -26,15 +24,7 @@ CART: dict[str, Any] = {
 
 def gatehouse(database: GatehouseDatabase, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "POSTGRES_URL": database.url("ops"), "DATABASE_TLS": "off"}
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        input=stdin,
-        timeout=60,
-    )
+    return command_line.gatehouse(*arguments, environment=environment, stdin=stdin)
 
 
 def done(database: GatehouseDatabase, *arguments: str, stdin: str = "") -> str:
@@ -96,27 +86,35 @@ def test_retention_erases_those_whose_day_has_passed(gatehouse_database: Gatehou
     assert "nobody is past" in done(gatehouse_database, "customers", "retention")
 
 
-@pytest.mark.req("P9", "P12", "O5")
-def test_the_database_tells_how_it_is(gatehouse_database: GatehouseDatabase) -> None:
-    said = done(gatehouse_database, "db", "health")
-    for name in ("connections", "oldest_transaction_seconds", "cache_hit_ratio", "dead_share", "migrations_version"):
-        assert name in said
-    assert "pg_stat_statements is not installed" in done(gatehouse_database, "db", "slow")
-    assert "payments_newest" in done(gatehouse_database, "db", "indexes", "--limit", "500")
-    assert "webhook_events" in done(gatehouse_database, "db", "sizes", "--limit", "500")
-
-
-@pytest.mark.req("P9")
-def test_tables_that_are_read_whole_and_dead_rows_are_told(
-    gatehouse_database: GatehouseDatabase, ops: Database
+@pytest.mark.req("P1", "P3", "O5")
+def test_what_was_recorded_before_there_were_customers_is_given_its_customer(
+    gatehouse_database: GatehouseDatabase, intake: Database, ops: Database, keyring: Keyring
 ) -> None:
-    gatehouse_database.sql(
-        "create table heap as select n from generate_series(1, 5000) as n;"
-        "alter table heap set (autovacuum_enabled = off);"
-        "grant select on heap to gatehouse_ops"
+    here = gatehouse_database
+    for number in range(5):
+        record(intake, told(f"evt_{number}", paid(f"pi_{number}", email=f"Guest{number % 2}@example.com")), keyring)
+    record(intake, told("evt_x", paid("pi_x")), keyring)
+    ann = CustomerFact((ObjectName("customer", "cus_ann"),), email="ann@example.com")
+    record(intake, told("evt_ann", ann), keyring)
+    as_now = (
+        "select id, customer_id is null from payments union all select id, customer_id is null from gateway_customers"
     )
-    gatehouse_database.sql("delete from heap where n > 3000")
-    gatehouse_database.sql("select count(*) from heap where n = 1")
-    gatehouse_database.sql("select pg_stat_force_next_flush()")
-    assert [row["table_name"] for row in read_whole(ops)] == ["heap"]
-    assert dead_rows(ops)["most_dead_in"] == "heap"
+    # As it was before: what is recorded now finds its customer by itself.
+    here.sql("update payments set customer_id = null; update gateway_customers set customer_id = null")
+    here.sql("delete from customers; update payments set first_fact_at = '2025-03-01'")
+
+    first = ops.query("select min(id) as id from payments")[0]["id"]
+    assert "5 of 6 rows" in done(here, "customers", "backfill", "--after", f"payments/{first}", "--batch", "2")
+    assert "1 of 7 rows" in done(here, "customers", "backfill", "--batch", "3")
+    assert "0 of 7 rows" in done(here, "customers", "backfill")
+    assert sorted(row[1] for row in here.sql(as_now)) == [False] * 6 + [True]
+    known = here.sql("select lower(email), created_at::date::text from customers order by 1")
+    assert [row[0] for row in known] == ["ann@example.com", "guest0@example.com", "guest1@example.com"]
+    assert [row[1] for row in known[1:]] == ["2025-03-01"] * 2, "customers since their first payment"
+    actors = ops.query(
+        "select distinct actor from payment_audit_log where table_name = 'customers' and action = 'insert'"
+    )
+    assert any("gatehouse command" in each["actor"] for each in actors)
+    for wrong in ("orders/1", "payments/x", "payments"):
+        refused = gatehouse(here, "customers", "backfill", "--after", wrong)
+        assert (refused.returncode, "payments or gateway_customers" in refused.stderr) == (2, True)

@@ -9,7 +9,7 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, Statement
 from gatehouse.errors import NotFound, ValidationError
 from gatehouse.intake.record import record
-from gatehouse.models import audit, customers, order_items, orders, payments, refunds
+from gatehouse.models import audit, browse, customers, order_items, orders, payments, refunds
 from gatehouse.models.customers import NewCustomer, change_customer, find_customer_by_email, list_customers
 from gatehouse.models.order_items import count_items, items_of_attendee
 from gatehouse.models.orders import (
@@ -169,8 +169,13 @@ def test_statistics_count_orders_by_status_and_items_by_type(intake: Database, a
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 FIRST: dict[str, Any] = {"after_at": None, "after_id": None, "most": 20, "merchant": DEFAULT}
 NEXT: dict[str, Any] = {**FIRST, "after_at": AT, "after_id": 1}
-ANY_ORDER = dict.fromkeys(OrderFilter._fields) | FIRST
+WORDED = dict.fromkeys(OrderFilter._fields) | FIRST
+ANY_ORDER = {name: value for name, value in WORDED.items() if name != "item_type"}
 ANY_PAYMENT = dict.fromkeys(("status", "gateway", "since", "before", "livemode")) | FIRST
+BROWSED: dict[str, Any] = dict.fromkeys(
+    ("gateway", "status", "reference", "customer_ref", "app", "user_id", "subscription_ref", "email", "livemode")
+) | dict.fromkeys(("order_id", "customer_id", "since", "until", "after_at", "after_id"))
+BROWSED |= {"most": 20}
 SUMS: dict[str, Any] = {"merchant": DEFAULT, "livemode": True, "event_id": None, "since": AT, "before": None}
 ONE: dict[str, Any] = {"merchant": DEFAULT}
 
@@ -183,8 +188,9 @@ PLANS: list[tuple[Bound, str]] = [
     (orders.sql.list_orders(**ANY_ORDER | NEXT | {"status": "failed"}), "orders_status"),
     (orders.sql.list_orders(**ANY_ORDER | {"payment_state": "over_paid"}), "orders_payment_state"),
     (orders.sql.list_orders(**ANY_ORDER | {"event_id": "event 7"}), "orders_event"),
-    (orders.sql.list_orders(**ANY_ORDER | {"item_type": "vip"}), "order_items_"),
-    (orders.sql.search_orders(text="john", **ANY_ORDER), "orders_pkey"),
+    (orders.sql.list_orders_of_type(**WORDED | {"item_type": "vip"}), "order_items_of_type"),
+    (orders.sql.list_orders_of_type(**WORDED | NEXT | {"item_type": "vip"}), "order_items_of_type"),
+    (orders.sql.search_orders(text="john", **WORDED), "orders_pkey"),
     (orders.sql.order_by_id(order_id=1, **ONE), "orders_pkey"),
     (orders.sql.orders_named(name="web-7", **ONE), "orders_reference"),
     (orders.sql.orders_named(name="web-7", **ONE), "payment_objects_"),
@@ -193,10 +199,18 @@ PLANS: list[tuple[Bound, str]] = [
     (order_items.sql.items_of_order(order_id=1, **ONE), "order_items_order"),
     (order_items.sql.items_of_attendee(email="x@y", most=20, **ONE), "order_items_attendee"),
     (customers.sql.customer_by_email(email="x@y", **ONE), "customers_email"),
-    (customers.sql.list_customers(**NEXT), "customers_newest"),
-    (customers.sql.search_customers(text="john", **FIRST), "customers_pkey"),
+    (customers.sql.list_customers(email=None, **NEXT), "customers_newest"),
+    (customers.sql.list_customers(email="x@y", **FIRST), "customers_email"),
+    (customers.sql.search_customers(text="john", email=None, **FIRST), "customers_pkey"),
     (customers.sql.totals_of_customer(customer_id=7, livemode=True, **ONE), "orders_customer"),
     (payments.sql.list_payments(**ANY_PAYMENT), "payments_newest"),
+    (payments.sql.list_payments_of_status(**ANY_PAYMENT | {"status": "failed"}), "payments_of_status"),
+    (payments.sql.list_payments_of_status(**ANY_PAYMENT | NEXT | {"status": "failed"}), "payments_of_status"),
+    (browse.sql.list_payments_of_status(**BROWSED | {"status": ["failed", "pending"]}), "payments_of_status"),
+    (browse.sql.list_payments(**BROWSED | {"status": ["failed", "completed"]}), "payments_newest"),
+    (browse.sql.list_payments(**BROWSED | {"email": "x@y"}), "payments_pkey"),
+    (browse.sql.list_payments(**BROWSED | {"order_id": 1}), "payments_order"),
+    (browse.sql.list_payments(**BROWSED | {"customer_id": 1}), "payments_customer_id"),
     (payments.sql.payments_by_reference(reference="web-7", most=20, **ONE), "payments_reference"),
     (payments.sql.payments_of_order(order_id=1, **ONE), "payments_order"),
     (payments.sql.payments_of_customer(customer_id=1, most=20, **ONE), "payments_customer_id"),
@@ -207,6 +221,7 @@ PLANS: list[tuple[Bound, str]] = [
     (audit.sql.history_of_order(order_id=1, **ONE), "payment_audit_log_pkey"),
 ]
 FILL = """
+set session_replication_role = replica;  -- no triggers and foreign keys, which would only take time
 insert into customers (merchant, email, first_name) select 'default', 'guest' || n || '@example.com', 'Guest ' || n
 from generate_series(1, 2000) as n;
 insert into orders (merchant, number, customer_id, livemode, event_id, currency, status, subtotal_minor, tax_minor,
@@ -216,9 +231,9 @@ select c.merchant, 'ALB-20260515-' || c.id, c.id, true, 'event ' || c.id % 50, '
     'web-' || c.id, search_words(c.merchant, array[c.email, c.first_name]),
     timestamptz '2026-01-01' + c.id * interval '1 hour'
 from customers c;
-insert into order_items (merchant, order_id, item_type, quantity, unit_minor, total_minor, attendee_email)
+insert into order_items (merchant, order_id, item_type, quantity, unit_minor, total_minor, attendee_email, ordered_at)
 select o.merchant, o.id, case when o.id % 100 = 0 then 'vip' else 'day_pass' end, 1, 100, 100,
-    'a' || o.id || '@example.com'
+    'a' || o.id || '@example.com', o.created_at
 from orders o;
 insert into payments (id, merchant, gateway, account, livemode, status, amount_minor, received_minor, currency,
     reference, email, first_fact_at, last_fact_at)
@@ -258,6 +273,47 @@ def test_every_search_uses_its_index(api: Database) -> None:
         if index not in found_plan or "Seq Scan" in found_plan:
             wrong[f"{bound.statement.name} by {index}"] = found_plan
     assert not wrong, "\n\n".join(f"{name}\n{each}" for name, each in wrong.items())
+
+
+WORDS_AND_FILTERS: list[tuple[str, dict[str, Any]]] = [
+    ("guest", {}),  # all: met among the newest
+    ("guest 17", {}),  # few: by the index of words
+    ("guest", {"item_type": "vip"}),
+    ("example.com", {"status": "failed"}),
+    ("guest1", {"event_id": "event 7"}),  # in the middle: after a longer look
+    ("guest", {"before": datetime(2026, 1, 20, tzinfo=UTC)}),
+    ("guest1999@example.com", {}),
+    ("guest 17", {"since": datetime(2027, 1, 1, tzinfo=UTC)}),
+]
+CONDITIONS = {
+    "item_type": "exists (select from order_items i where i.order_id = o.id and i.item_type = '{}')",
+    "since": "created_at >= '{}'",
+    "before": "created_at < '{}'",
+}
+
+
+@pytest.mark.usefixtures("_filled")
+def test_pages_of_words_are_what_all_orders_hold(api: Database, gatehouse_database: GatehouseDatabase) -> None:
+    for text, wanted in WORDS_AND_FILTERS:
+        also = [CONDITIONS.get(name, name + " = '{}'").format(value) for name, value in wanted.items()]
+        expected = gatehouse_database.sql(
+            f"select reference from orders o where search @@ search_query('default', '{text}')"
+            f" and {' and '.join(also) or 'true'} order by created_at desc, id desc"
+        )
+        seen: list[str | None] = []
+        after: str | None = None
+        while True:
+            page = list_orders(api, DEFAULT, OrderFilter(**wanted), text=text, after=after, most=150)
+            seen += [order.reference for order in page.rows]
+            after = page.next
+            if after is None:
+                break
+        assert [[each] for each in seen] == expected, (text, wanted)
+    for text, number in (("guest", 150), ("guest17", 111), ("guest1999@example.com", 1)):
+        found_customers = list_customers(api, DEFAULT, text=text, most=150).rows
+        emails = [each.email for each in found_customers]
+        assert len(emails) == number
+        assert emails == sorted(emails, key=lambda email: -int(str(email)[5:].partition("@")[0]))
 
 
 @pytest.mark.usefixtures("_filled")

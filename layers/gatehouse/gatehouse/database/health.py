@@ -9,6 +9,10 @@ from typing import Any
 from gatehouse.database.connection import Database
 from gatehouse.database.flush import Row
 from gatehouse.database.sql import load_statements
+from gatehouse.errors import QueryError
+
+# The extension was created, but the server was started without its library.
+NOT_LOADED = "55000"
 
 sql = load_statements(Path(__file__).with_name("health.sql"))
 performance_sql = load_statements(Path(__file__).with_name("performance.sql"))
@@ -41,13 +45,22 @@ def read_whole(database: Database, *, most: int = 20) -> list[Row]:
     return database.query(performance_sql.read_whole, most=most)
 
 
+def keys_without_index(database: Database, *, most: int = 20) -> list[Row]:
+    """Return the foreign keys that have no index: there one is missing as soon as what they point at changes."""
+    return database.query(performance_sql.keys_without_index, most=most)
+
+
 def performance(database: Database, *, most: int = 20, slow_seconds: int = 1) -> dict[str, list[Row]]:
-    """Return table sizes, index use, and slow statements."""
+    """Return table sizes, index use, and slow statements; those on average where the server counts statements."""
     found = {
         "table_sizes": database.query(performance_sql.table_sizes, most=most),
         "index_use": database.query(performance_sql.index_use, most=most),
         "slow_now": database.query(performance_sql.slow_now, most=most, seconds=slow_seconds),
     }
     if database.query_one(performance_sql.has_statement_statistics)["kept"]:
-        found["slow_on_average"] = database.query(performance_sql.slow_on_average, most=most)
+        try:
+            found["slow_on_average"] = database.query(performance_sql.slow_on_average, most=most)
+        except QueryError as refused:
+            if refused.sqlstate != NOT_LOADED:
+                raise
     return found

@@ -2,13 +2,16 @@
 
 -- name: server_facts
 -- What the server says of itself. Connections are sessions in a database: their kind is hidden from other roles. Of other
--- roles' transactions only those that this role may see are counted.
+-- roles' transactions only those that this role may see are counted, which are none of them unless it is a member of
+-- pg_read_all_stats.
 select
     current_setting('server_version') as server_version,
     pg_is_in_recovery() as in_recovery,
     current_setting('transaction_read_only') = 'off' as writable,
     (select count(*) from pg_stat_activity where datid is not null) as connections,
     current_setting('max_connections')::int as max_connections,
+    (select count(*) from pg_stat_activity where backend_type = 'client backend' and state = 'active') as active_now,
+    pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees_other_roles,
     (
         select round(coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0), 3)
         from pg_stat_activity

@@ -14,17 +14,43 @@ order by total_bytes desc, table_name
 limit :most::int;
 
 -- name: index_use
--- Every index with how often it was used; one that is never used, and guards nothing, only slows down writing.
+-- Every index with how often it was used; one that is never used, and guards nothing, only slows down writing: `idle`.
 select
     used.relid::regclass::text as table_name,
     used.indexrelid::regclass::text as index_name,
     used.idx_scan as scans,
+    used.idx_scan = 0 and not made.indisunique and pg_relation_size(made.indrelid) > 0 as idle,
     pg_relation_size(used.indexrelid) as bytes,
     made.indisunique as is_unique,
     made.indisvalid as is_valid
 from pg_stat_user_indexes as used
 inner join pg_index as made on made.indexrelid = used.indexrelid
 order by scans, bytes desc, index_name
+limit :most::int;
+
+-- name: keys_without_index
+-- Foreign keys of which no index begins with the columns: each change of the table that they point at reads all of theirs.
+select
+    key.conrelid::regclass::text as table_name,
+    (
+        select string_agg(attname::text, ', ' order by place)
+        from unnest(key.conkey) with ordinality as part (number, place)
+        inner join pg_attribute as attribute on attribute.attrelid = key.conrelid and attribute.attnum = part.number
+    ) as columns,
+    key.confrelid::regclass::text as points_at,
+    coalesce(filled.n_live_tup, 0) as live_rows
+from pg_constraint as key
+left join pg_stat_user_tables as filled on filled.relid = key.conrelid
+where
+    key.contype = 'f'
+    and key.conparentid = 0
+    and not exists (
+        select from pg_index as made
+        where
+            made.indrelid = key.conrelid
+            and (made.indkey::smallint[])[0:cardinality(key.conkey) - 1] @> key.conkey
+    )
+order by live_rows desc, table_name, columns
 limit :most::int;
 
 -- name: slow_now

@@ -4,14 +4,16 @@
 -- name: list_payments
 -- Payments, newest first, with any of the filters; the page before ended at `after_at` and `after_id`.
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
-       fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
-       first_fact_at, last_fact_at, product_name, product_category, is_recurring
+       fee_minor, fee_currency, method, reference, order_id, customer_id, customer_ref, email, app, user_id, plan,
+       subscription_ref, invoice_ref, invoice_number, source, surcharge_minor, failure_code, failure_message,
+       status_reason, metadata, completed_at, first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where merged_into is null
   and (:gateway::text is null or gateway = :gateway::text)
   and (:status::text[] is null or status = any (:status::text[]))
   and (:reference::text is null or reference = :reference::text)
+  and (:order_id::bigint is null or order_id = :order_id::bigint)
+  and (:customer_id::bigint is null or customer_id = :customer_id::bigint)
   and (:customer_ref::text is null or customer_ref = :customer_ref::text)
   and (:app::text is null or app = :app::text)
   and (:user_id::text is null or user_id = :user_id::text)
@@ -24,6 +26,36 @@ where merged_into is null
 order by first_fact_at desc, id desc
 limit :most::integer;
 
+-- name: list_payments_of_status
+-- The same, of none but rarer statuses: those of each status lie together in an index that has no completed ones.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor,
+       p.refunded_minor, p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id,
+       p.customer_id, p.customer_ref, p.email, p.app, p.user_id, p.plan, p.subscription_ref, p.invoice_ref,
+       p.failure_code, p.failure_message, p.status_reason, p.metadata, p.completed_at, p.first_fact_at, p.last_fact_at
+from (select distinct unnest(:status::text[]) as status) as wanted
+cross join lateral (
+    select * from payments held
+    where held.status = wanted.status and held.status <> 'completed' and held.merged_into is null
+      and (:gateway::text is null or held.gateway = :gateway::text)
+      and (:reference::text is null or held.reference = :reference::text)
+      and (:order_id::bigint is null or held.order_id = :order_id::bigint)
+      and (:customer_id::bigint is null or held.customer_id = :customer_id::bigint)
+      and (:customer_ref::text is null or held.customer_ref = :customer_ref::text)
+      and (:app::text is null or held.app = :app::text)
+      and (:user_id::text is null or held.user_id = :user_id::text)
+      and (:subscription_ref::text is null or held.subscription_ref = :subscription_ref::text)
+      and (:email::text is null or held.id = any (array(select payments_of_email(:email::text))))
+      and (:livemode::boolean is null or held.livemode = :livemode::boolean)
+      and (:since::timestamptz is null or held.first_fact_at >= :since::timestamptz)
+      and (:until::timestamptz is null or held.first_fact_at < :until::timestamptz)
+      and (:after_at::timestamptz is null
+           or (held.first_fact_at, held.id) < (:after_at::timestamptz, :after_id::bigint))
+    order by held.first_fact_at desc, held.id desc
+    limit :most::integer
+) as p
+order by p.first_fact_at desc, p.id desc
+limit :most::integer;
+
 -- name: find_payment
 -- One payment; of two that turned out to be one, the one that was kept.
 with recursive kept as (
@@ -32,9 +64,9 @@ with recursive kept as (
     select p.id, p.merged_into from payments p join kept on p.id = kept.merged_into
 )
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
-       fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
-       first_fact_at, last_fact_at, product_name, product_category, is_recurring
+       fee_minor, fee_currency, method, reference, order_id, customer_id, customer_ref, email, app, user_id, plan,
+       subscription_ref, invoice_ref, invoice_number, source, surcharge_minor, failure_code, failure_message,
+       status_reason, metadata, completed_at, first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where id = (select id from kept where merged_into is null);
 

@@ -1,11 +1,12 @@
 """Customers: the people whom a merchant deals with, one for each e-mail address."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound, ValidationError
 from gatehouse.models.scope import Page, Store, checked_most, flush_for, page_of, place_after, write_for
@@ -14,6 +15,7 @@ sql = load_statements(Path(__file__).with_name("customers.sql"))
 
 MOST_EMAIL_CHARACTERS = 254
 MOST_CHARACTERS = 200
+LINKED_TABLES = ("payments", "gateway_customers")
 _EMAIL = re.compile(r"[^\s@\"\\<>()]+@[^\s@\"\\<>()]+")
 
 
@@ -45,6 +47,15 @@ class NewCustomer(NamedTuple):
     consent_at: datetime | None = None
     consent_scope: str | None = None
     retain_until: date | None = None  # the day after which the personal data may go
+
+
+class Linked(NamedTuple):
+    """What one step of giving old rows their customer did; everything up to `last_id` of the table is done."""
+
+    table: str
+    last_id: int
+    looked_at: int
+    linked: int
 
 
 class CustomerTotals(NamedTuple):
@@ -110,16 +121,17 @@ def find_customer_by_email(store: Store, merchant: str, email: str) -> Customer:
 
 
 def list_customers(
-    store: Store, merchant: str, *, text: str | None = None, after: str | None = None, most: int = 20
+    store: Store,
+    merchant: str,
+    *,
+    text: str | None = None,
+    email: str | None = None,
+    after: str | None = None,
+    most: int = 20,
 ) -> Page[Customer]:
-    """Return a page of customers, newest first: all, or those whose name, e-mail or phone has all words of a text."""
-    place = place_after(after)
-    wanted = checked_most(most) + 1
-    bound = (
-        sql.list_customers(merchant=merchant, most=wanted, **place)
-        if text is None
-        else sql.search_customers(merchant=merchant, text=text, most=wanted, **place)
-    )
+    """Return a page of customers, newest first: all, or those of an address or with all words of a text."""
+    wanted = {"merchant": merchant, "email": email, "most": checked_most(most) + 1, **place_after(after)}
+    bound = sql.list_customers(**wanted) if text is None else sql.search_customers(text=text, **wanted)
     (rows,) = flush_for(store, merchant, bound)
     return page_of([Customer(**row) for row in rows], most, lambda last: (last.created_at, last.id))
 
@@ -129,6 +141,32 @@ def totals_of_customer(store: Store, merchant: str, customer_id: int, *, livemod
     bound = sql.totals_of_customer(merchant=merchant, customer_id=customer_id, livemode=livemode)
     (rows,) = flush_for(store, merchant, bound)
     return [CustomerTotals(**row) for row in rows]
+
+
+def link_customers(
+    database: Database, *, after: tuple[str, int] = (LINKED_TABLES[0], 0), most: int = 500, actor: str = ""
+) -> Iterator[Linked]:
+    """Give payments and gateways' customers of before there were customers theirs, some rows a transaction.
+
+    Safe to repeat, and to break off: go on after the last place that was given.
+    """
+    started_in, last_id = after
+    if started_in not in LINKED_TABLES:
+        raise ValidationError.of_field("after", f"must begin with one of {', '.join(LINKED_TABLES)}")
+    for table in LINKED_TABLES[LINKED_TABLES.index(started_in) :]:
+        while True:
+            bound = sql.link_customers(table=table, after_id=last_id, most=most)
+            ((row,),) = write_for(database, "", bound, actor=actor)
+            if not row["looked_at"]:
+                break
+            last_id = row["last_id"]
+            yield Linked(table, **row)
+        last_id = 0
+
+
+def ends_of_links(database: Database) -> dict[str, int]:
+    """Return the highest ids of what can be linked."""
+    return dict(database.query_one(sql.last_ids))
 
 
 def checked_customer(customer: NewCustomer) -> dict[str, Any]:

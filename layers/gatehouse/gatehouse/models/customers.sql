@@ -35,6 +35,7 @@ select id, merchant, email, first_name, last_name, phone, consent_at, consent_sc
        created_at, updated_at
 from customers
 where merchant = :merchant::text
+  and (:email::text is null or email_key = lower(:email::text))
   and (:after_id::bigint is null or (created_at, id) < (:after_at::timestamptz, :after_id::bigint))
 order by created_at desc, id desc
 limit :most::integer;
@@ -44,10 +45,13 @@ limit :most::integer;
 select id, merchant, email, first_name, last_name, phone, consent_at, consent_scope, retain_until, erased_at, version,
        created_at, updated_at
 from customers
-where merchant = :merchant::text and id in (select customer_id from customers_with_words(:text::text))
-  and (:after_id::bigint is null or (created_at, id) < (:after_at::timestamptz, :after_id::bigint))
-order by created_at desc, id desc
-limit :most::integer;
+where merchant = :merchant::text and id in (
+    select customers_page_with_words(
+        p_text => :text::text, p_after_at => :after_at::timestamptz, p_after_id => :after_id::bigint,
+        p_most => :most::integer)
+)
+  and (:email::text is null or email_key = lower(:email::text))
+order by created_at desc, id desc;
 
 -- name: totals_of_customer
 -- What a customer ordered and paid, for each currency.
@@ -67,3 +71,12 @@ select c.id, c.merchant, c.email, c.first_name, c.last_name, c.phone, c.consent_
 from orders o
 join customers c on c.id = o.customer_id
 where o.merchant = :merchant::text and o.id = :order_id::bigint;
+
+-- name: link_customers
+-- Gives the next rows that have an address and no customer theirs.
+select last_id, looked_at, linked from link_customers(:table::text, :after_id::bigint, :most::integer);
+
+-- name: last_ids
+-- How far there are rows to be linked.
+select coalesce((select max(id) from payments), 0) as payments,
+       coalesce((select max(id) from gateway_customers), 0) as gateway_customers;

@@ -279,7 +279,13 @@ def list_orders(
     if wanted.payment_state is not None:
         _one_of("payment_state", wanted.payment_state, PAYMENT_STATES)
     filters = {**wanted._asdict(), **place_after(after), "merchant": merchant, "most": checked_most(most) + 1}
-    bound = sql.list_orders(**filters) if text is None else sql.search_orders(text=text, **filters)
+    if text is not None:
+        bound = sql.search_orders(text=text, **filters)
+    elif wanted.item_type is not None:
+        bound = sql.list_orders_of_type(**filters)
+    else:
+        del filters["item_type"]
+        bound = sql.list_orders(**filters)
     (rows,) = flush_for(store, merchant, bound)
     return _page(rows, most)
 

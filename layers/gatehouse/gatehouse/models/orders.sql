@@ -92,13 +92,32 @@ where o.merchant = :merchant::text
   and (:since::timestamptz is null or o.created_at >= :since::timestamptz)
   and (:before::timestamptz is null or o.created_at < :before::timestamptz)
   and (:livemode::boolean is null or o.livemode = :livemode::boolean)
-  -- With its limit, so that it is asked of each order of the page, and not of every item of the type beforehand.
-  and (:item_type::text is null or (
-      select true from order_items i
-      where i.order_id = o.id and i.merchant = :merchant::text and i.item_type = :item_type::text
-      limit 1))
   and (:after_id::bigint is null or (o.created_at, o.id) < (:after_at::timestamptz, :after_id::bigint))
 order by o.created_at desc, o.id desc
+limit :most::integer;
+
+-- name: list_orders_of_type
+-- The same, of orders with an item of a type. The items lie in an index by type and by when they were ordered.
+select o.id, o.merchant, o.number, o.customer_id, c.email, o.livemode, o.event_id, o.event_name, o.event_date,
+       o.currency, o.status, o.payment_state, o.subtotal_minor, o.tax_minor, o.fee_minor, o.discount_minor,
+       o.total_minor, o.paid_minor, o.refunded_minor, o.reference, o.metadata, o.version, o.created_at, o.updated_at
+from (
+    select distinct on (ordered_at, order_id) ordered_at, order_id
+    from order_items
+    where merchant = :merchant::text and item_type = :item_type::text
+      and (:since::timestamptz is null or ordered_at >= :since::timestamptz)
+      and (:before::timestamptz is null or ordered_at < :before::timestamptz)
+      and (:after_id::bigint is null or (ordered_at, order_id) < (:after_at::timestamptz, :after_id::bigint))
+    order by ordered_at desc, order_id desc
+) as typed
+join orders o on o.id = typed.order_id
+join customers c on c.id = o.customer_id
+where o.merchant = :merchant::text
+  and (:status::text is null or o.status = :status::text)
+  and (:payment_state::text is null or o.payment_state = :payment_state::text)
+  and (:event_id::text is null or o.event_id = :event_id::text)
+  and (:livemode::boolean is null or o.livemode = :livemode::boolean)
+order by typed.ordered_at desc, typed.order_id desc
 limit :most::integer;
 
 -- name: search_orders
@@ -107,24 +126,16 @@ limit :most::integer;
 select o.id, o.merchant, o.number, o.customer_id, c.email, o.livemode, o.event_id, o.event_name, o.event_date,
        o.currency, o.status, o.payment_state, o.subtotal_minor, o.tax_minor, o.fee_minor, o.discount_minor,
        o.total_minor, o.paid_minor, o.refunded_minor, o.reference, o.metadata, o.version, o.created_at, o.updated_at
-from orders_with_words(:text::text) as worded
-join orders o on o.id = worded.order_id
+from orders_page_with_words(
+    p_text => :text::text, p_status => :status::text, p_payment_state => :payment_state::text,
+    p_event_id => :event_id::text, p_item_type => :item_type::text, p_since => :since::timestamptz,
+    p_before => :before::timestamptz, p_livemode => :livemode::boolean, p_after_at => :after_at::timestamptz,
+    p_after_id => :after_id::bigint, p_most => :most::integer
+) as worded
+join orders o on o.id = worded
 join customers c on c.id = o.customer_id
 where o.merchant = :merchant::text
-  and (:status::text is null or o.status = :status::text)
-  and (:payment_state::text is null or o.payment_state = :payment_state::text)
-  and (:event_id::text is null or o.event_id = :event_id::text)
-  and (:since::timestamptz is null or o.created_at >= :since::timestamptz)
-  and (:before::timestamptz is null or o.created_at < :before::timestamptz)
-  and (:livemode::boolean is null or o.livemode = :livemode::boolean)
-  -- With its limit, so that it is asked of each order of the page, and not of every item of the type beforehand.
-  and (:item_type::text is null or (
-      select true from order_items i
-      where i.order_id = o.id and i.merchant = :merchant::text and i.item_type = :item_type::text
-      limit 1))
-  and (:after_id::bigint is null or (o.created_at, o.id) < (:after_at::timestamptz, :after_id::bigint))
-order by o.created_at desc, o.id desc
-limit :most::integer;
+order by o.created_at desc, o.id desc;
 
 -- name: order_counts
 -- How many orders there are and what they brought, by status and currency.

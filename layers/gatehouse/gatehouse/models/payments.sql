@@ -72,3 +72,20 @@ where p.merchant = :merchant::text and p.merged_into is null
   and (:after_id::bigint is null or (p.first_fact_at, p.id) < (:after_at::timestamptz, :after_id::bigint))
 order by p.first_fact_at desc, p.id desc
 limit :most::integer;
+
+-- name: list_payments_of_status
+-- The same, of a rarer status: these lie in an index that has no completed ones.
+select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
+       p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
+       p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+from payments p
+where p.merchant = :merchant::text and p.merged_into is null
+  and p.status = :status::text and p.status <> 'completed'
+  and (:gateway::text is null or p.gateway = :gateway::text)
+  and (:since::timestamptz is null or p.first_fact_at >= :since::timestamptz)
+  and (:before::timestamptz is null or p.first_fact_at < :before::timestamptz)
+  and (:livemode::boolean is null or p.livemode = :livemode::boolean)
+  and (:after_id::bigint is null or (p.first_fact_at, p.id) < (:after_at::timestamptz, :after_id::bigint))
+order by p.first_fact_at desc, p.id desc
+limit :most::integer;

@@ -1,5 +1,6 @@
 """What is known of a person by their e-mail address: shown as a whole, and erased."""
 
+import time
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,9 @@ from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound, TransactionConflict
 from gatehouse.models.customers import checked_email
-from gatehouse.models.scope import MOST_ATTEMPTS, Store, flush_for
+from gatehouse.models.scope import MOST_ATTEMPTS, flush_for
+from gatehouse.observability import log
+from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("privacy.sql"))
 
@@ -21,15 +24,26 @@ class Retained(NamedTuple):
     email: str
 
 
-def export_customer(store: Store, merchant: str, email: str) -> dict[str, Any]:
-    """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing."""
+def export_customer(database: Database, merchant: str, email: str, keyring: Keyring | None = None) -> dict[str, Any]:
+    """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing.
+
+    With the keys, each event has its `raw` text too, as its gateway sent it; null once it is not kept any more.
+    """
     address = checked_email(email)
     rows, memberships = flush_for(
-        store, merchant, sql.export_customer(email=address), sql.memberships_of_person(email=address)
+        database, merchant, sql.export_customer(email=address), sql.memberships_of_person(email=address)
     )
     known: dict[str, Any] = rows[0]["known"] | {"memberships": memberships[0]["known"]}
     if not any(known.values()):
         raise NotFound("nothing is known of this e-mail address")
+    if keyring:
+        events = {event["id"]: event for event in known["webhook_events"]}
+        raw = dict.fromkeys(events)
+        for row in database.query(sql.payloads_of_events, rows=list(events)):
+            event = events[row["webhook_event_id"]]
+            opened = keyring.open(row["key_id"], row["sealed"], (event["gateway"], event["account"], event["event_id"]))
+            raw[event["id"]] = opened.decode(errors="replace")
+        known["webhook_events"] = [event | {"raw": raw[each]} for each, event in events.items()]
     return known
 
 
@@ -64,3 +78,21 @@ def erase_customer(
 def customers_past_retention(database: Database, day: date) -> list[Retained]:
     """Return the customers of all merchants who were to be retained until a day before this one."""
     return [Retained(**row) for row in database.query(sql.customers_past_retention, day=day)]
+
+
+def erase_past_retention(database: Database, *, seconds: float) -> list[tuple[str, int]]:
+    """Erase customers whose day of retention has passed, for at most some seconds; return merchant and id of each.
+
+    What is left, or was just being recorded, is for the next run.
+    """
+    deadline = time.monotonic() + seconds
+    erased: list[tuple[str, int]] = []
+    try:
+        while time.monotonic() < deadline:
+            done = database.query_one(sql.erase_one_past_retention)
+            if done["customer_id"] is None:
+                break
+            erased.append((done["merchant"], done["customer_id"]))
+    except TransactionConflict as conflict:
+        log.warning("an erasure met an event of the same person; tried again", reason=str(conflict))
+    return erased
