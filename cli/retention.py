@@ -27,8 +27,8 @@ def retention(
 ) -> None:
     """Drop payloads that are older than they are kept, and make the partitions of the months ahead.
 
-    Events, payments and their audit stay for ever; only the exact bytes of old requests and answers, and old deliveries to
-    apps, go.
+    Events, payments and their audit stay for ever; only the exact bytes of old requests and answers go, and old
+    deliveries to apps.
     """
     database = ops_database()
     kept_days = settings().payload_retention_days if days is None else days

@@ -26,6 +26,15 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.address_pattern(p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select '(?<![[:alnum:]._%+-])' || regexp_replace(p_email_key, '([^[:alnum:]@])', '\\\1', 'g')
+        || '(?![[:alnum:]-]|[.][[:alnum:]])'
+$function$;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -748,6 +757,50 @@ $function$;
 REVOKE ALL ON FUNCTION customer_of(text,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customer_of(text,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.customers_page_with_words(p_text text, p_after_at timestamp with time zone, p_after_id bigint, p_most integer)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 20
+ SET search_path TO 'public', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    merchant_now text := working_for();
+    words tsquery := search_query(merchant_now, p_text);
+    newest integer;
+    met bigint[];
+    looked_at integer;
+begin
+    if words is null then
+        return;
+    end if;
+    foreach newest in array array[500, 5000] loop
+        select (array_agg(id order by created_at desc, id desc) filter (where search @@ words))[:p_most], count(*)
+        into met, looked_at
+        from (
+            select c.id, c.created_at, c.search from customers c
+            where c.merchant = merchant_now and (p_after_id is null or (c.created_at, c.id) < (p_after_at, p_after_id))
+            order by c.created_at desc, c.id desc
+            limit newest
+        ) as looked_through;
+        if coalesce(cardinality(met), 0) >= p_most or looked_at < newest then
+            return query select unnest(met);
+            return;
+        end if;
+        exit when coalesce(cardinality(met), 0) < 3;
+    end loop;
+    return query
+        with worded as materialized (
+            select c.id, c.created_at from customers c
+            where c.search @@ words and c.merchant = merchant_now
+              and (p_after_id is null or (c.created_at, c.id) < (p_after_at, p_after_id))
+        )
+        select w.id from worded w order by w.created_at desc, w.id desc limit p_most;
+end
+$function$;
+REVOKE ALL ON FUNCTION customers_page_with_words(text,timestamp with time zone,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION customers_page_with_words(text,timestamp with time zone,bigint,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.customers_past_retention(p_day date)
  RETURNS TABLE(merchant text, customer_id bigint, email text)
  LANGUAGE sql
@@ -920,11 +973,12 @@ declare
     merchant_now text := working_for();
     key_now text := lower(p_email);
     in_json text := trim(both '"' from to_json(lower(p_email))::text);
-    as_pattern text := regexp_replace(p_email, '([^[:alnum:]@])', '\\\1', 'g');
+    as_pattern text := address_pattern(lower(p_email));
     customer bigint;
     their_orders bigint[];
     theirs jsonb;
     of_kind record;
+    part record;
     events bigint[];
     changed bigint;
     done jsonb := '{}';
@@ -956,14 +1010,7 @@ begin
     ) as refs
     on conflict (merchant, what, said_hash) do update set erased_at = now();
 
-    events := array(
-        select f.webhook_event_id from jsonb_each(theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
-        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
-        where f.webhook_event_id is not null
-        union
-        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
-        where po.payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint)
-          and e.merchant = merchant_now and e.gateway = po.gateway and e.account = po.account);
+    events := events_of_person(merchant_now, theirs);
     delete from webhook_payloads where webhook_event_id = any (events);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('webhook_payloads', changed);
@@ -1003,6 +1050,7 @@ begin
     update orders set
         metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
         reference = case when reference not like '%@%' then reference end, content_hash = null,
+        idempotency_key = without_address(idempotency_key, key_now),
         version = version + 1, updated_at = now()
     where id = any (their_orders);
     get diagnostics changed = row_count;
@@ -1012,10 +1060,6 @@ begin
         or (order_id = any (their_orders) and attendee_email is null and attendee_name is not null);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('order_items', changed);
-    update refund_requests set reason = null
-    where reason is not null and payment_id in (select jsonb_array_elements_text(theirs -> 'payment')::bigint);
-    get diagnostics changed = row_count;
-    done := done || jsonb_build_object('refund_requests', changed);
     update app_transactions set
         user_id = case when lower(user_id) <> key_now then user_id end,
         reference = case when reference not like '%@%' then reference end
@@ -1031,9 +1075,18 @@ begin
       and (position(in_json in lower(arguments::text)) > 0 or position(key_now in lower(last_error)) > 0);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('jobs', changed);
-    delete from rejected_requests where position(in_json in lower(headers::text || reason)) > 0;
+    delete from rejected_requests
+    where position(in_json in lower(headers::text)) > 0 or says_address(headers::text || ' ' || reason, key_now);
     get diagnostics changed = row_count;
     done := done || jsonb_build_object('rejected_requests', changed);
+    for part in
+        select proname, substr(proname, length('erase_person_in_') + 1) as table_name from pg_proc
+        where pronamespace = 'public'::regnamespace and starts_with(proname, 'erase_person_in_') order by proname
+    loop
+        execute format('select %I($1, $2, $3, $4, $5)', part.proname) into changed
+        using merchant_now, key_now, customer, theirs, events;
+        done := done || jsonb_build_object(part.table_name, changed);
+    end loop;
     return done;
 end
 $function$;
@@ -1092,6 +1145,118 @@ end
 $function$;
 REVOKE ALL ON FUNCTION erase_notes_of_memberships() FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.erase_one_past_retention(OUT merchant text, OUT customer_id bigint)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    due customers;
+begin
+    select * into due from customers c
+    where c.retain_until < (now() at time zone 'UTC')::date and c.erased_at is null
+    order by c.retain_until, c.id
+    limit 1
+    for no key update skip locked;
+    if due.id is null then
+        return;
+    end if;
+    perform set_config('gatehouse.merchant', due.merchant, true), set_config('gatehouse.actor', 'retention', true);
+    perform erase_customer(due.email);
+    merchant := due.merchant;
+    customer_id := due.id;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_one_past_retention() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_one_past_retention() TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update api_answers set body = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    where merchant = p_merchant
+      and (says_address(body::text, p_email_key) or says_address(idempotency_key, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_api_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_redrives(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update redrives set filters = without_address(filters::text, p_email_key)::jsonb
+    where merchant = p_merchant and says_address(filters::text, p_email_key);
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_redrives(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_refund_requests(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update refund_requests set
+        reason = null, failure = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    where merchant = p_merchant and payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+      and (num_nonnulls(reason, failure) > 0 or says_address(idempotency_key, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_refund_requests(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_webhook_events(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update webhook_events set
+        reason = without_address(reason, p_email_key), reference = case when reference not like '%@%' then reference end
+    where merchant = p_merchant and id = any (p_events)
+      and (reference like '%@%' or says_address(reason, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_webhook_events(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_webhook_forward_logs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    changed bigint;
+begin
+    update webhook_forward_logs set
+        error_message = null, target_url = without_address(target_url, p_email_key),
+        reference = case when reference not like '%@%' then reference end
+    where merchant = p_merchant and id in (
+        select id from webhook_forward_logs where webhook_event_id = any (p_events)
+        union
+        select id from webhook_forward_logs where reference = p_email_key)
+      and (error_message is not null or reference like '%@%' or says_address(target_url, p_email_key));
+    get diagnostics changed = row_count;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_webhook_forward_logs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
  LANGUAGE sql
@@ -1101,6 +1266,22 @@ AS $function$
     select encode(sha256(key || sha256(key || convert_to('erased ' || p_said, 'UTF8'))), 'hex') from audit_hash_key
 $function$;
 REVOKE ALL ON FUNCTION erasure_hash(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.events_of_person(p_merchant text, p_theirs jsonb)
+ RETURNS bigint[]
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select array(
+        select f.webhook_event_id
+        from jsonb_each(p_theirs) as kinds cross join lateral jsonb_array_elements_text(kinds.value) as one
+        join facts f on f.kind = kinds.key and f.subject_id = one::bigint
+        where f.webhook_event_id is not null
+        union
+        select e.id from payment_objects po join webhook_events e on e.reference = po.object_id
+        where po.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+          and e.merchant = p_merchant and e.gateway = po.gateway and e.account = po.account)
+$function$;
 
 CREATE OR REPLACE FUNCTION public.export_customer(p_email text)
  RETURNS jsonb
@@ -1113,6 +1294,10 @@ declare
     key_now text := lower(p_email);
     customer customers;
     found_ids jsonb;
+    events bigint[];
+    part record;
+    rows_there jsonb;
+    others jsonb := '{}';
 begin
     select * into customer from customers where merchant = merchant_now and email_key = key_now;
     select coalesce(jsonb_object_agg(kind, ids), '{}') into found_ids
@@ -1120,7 +1305,16 @@ begin
         select kind, jsonb_agg(id order by id) as ids
         from subjects_of_person(merchant_now, key_now, customer.id) group by kind
     ) as found;
-    return jsonb_build_object(
+    events := events_of_person(merchant_now, found_ids);
+    for part in
+        select proname, substr(proname, length('export_person_in_') + 1) as table_name from pg_proc
+        where pronamespace = 'public'::regnamespace and starts_with(proname, 'export_person_in_') order by proname
+    loop
+        execute format('select %I($1, $2, $3, $4, $5)', part.proname) into rows_there
+        using merchant_now, key_now, customer.id, found_ids, events;
+        others := others || jsonb_build_object(part.table_name, coalesce(rows_there, '[]'));
+    end loop;
+    return others || jsonb_build_object(
         'customer', case when customer.id is not null then to_jsonb(customer) - array['search', 'email_key'] end,
         'orders', (
             select coalesce(jsonb_agg(to_jsonb(o) - array['search', 'content_hash'] || jsonb_build_object('items', (
@@ -1165,6 +1359,83 @@ end
 $function$;
 REVOKE ALL ON FUNCTION export_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION export_customer(text) TO gatehouse_api, gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(jsonb_build_object('at', a.created_at, 'status', a.status, 'body', a.body) order by a.created_at)
+    from api_answers a
+    where a.merchant = p_merchant and says_address(a.body::text, p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_api_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_app_transactions(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(t) order by t.created_at, t.webhook_event_id) from app_transactions t
+    where t.merchant = p_merchant and t.webhook_event_id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_app_transactions(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_jobs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(jsonb_build_object(
+        'topic', j.topic, 'status', j.status, 'arguments', j.arguments, 'last_error', j.last_error,
+        'created_at', j.created_at) order by j.id)
+    from jobs j
+    where j.merchant = p_merchant and j.webhook_event_id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_jobs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_redrives(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(r) order by r.id) from redrives r
+    where r.merchant = p_merchant and says_address(r.filters::text, p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_redrives(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_refund_requests(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(r) order by r.created_at, r.id) from refund_requests r
+    where r.merchant = p_merchant and r.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_refund_requests(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_webhook_events(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(e) order by e.id) from webhook_events e
+    where e.merchant = p_merchant and e.id = any (p_events)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_webhook_events(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_webhook_forward_logs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select jsonb_agg(to_jsonb(l) order by l.id) from webhook_forward_logs l
+    where l.merchant = p_merchant and l.id in (
+        select id from webhook_forward_logs where webhook_event_id = any (p_events)
+        union
+        select id from webhook_forward_logs where reference = p_email_key)
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_webhook_forward_logs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.fold_customer(p_id bigint)
  RETURNS text
@@ -1961,6 +2232,21 @@ AS $function$
       and (not p_filters ? 'until' or e.received_at < (p_filters ->> 'until')::timestamptz)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.go_on_with_import(p_import bigint, p_place bigint, p_next_place bigint, p_read bigint, p_recorded bigint, p_refused bigint, p_is_end boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+begin
+    update imports
+    set place = p_next_place, rows_read = rows_read + p_read, rows_recorded = rows_recorded + p_recorded,
+        rows_refused = rows_refused + p_refused, updated_at = now(), finished_at = case when p_is_end then now() end
+    where id = p_import and place = p_place and finished_at is null;
+    if not found then
+        raise exception using errcode = 'GH003', message = 'this import has gone on elsewhere';
+    end if;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.home_of_subject(p_merchant text, p_gateway text, p_account text, p_kind text, p_objects jsonb, p_joining boolean)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2007,6 +2293,108 @@ begin
     from jsonb_array_elements(p_objects) as named
     on conflict (gateway, account, kind, object_id, subject_kind) do nothing;
     return home;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.import_other_facts(p_merchant text, p_gateway text, p_account text, p_rows jsonb, p_job_id bigint, p_joining boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    said record;
+    home bigint;
+    new_rows bigint := 0;
+begin
+    for said in
+        select * from jsonb_to_recordset(p_rows) as each (
+            kind text, id text, said_by text, occurred_at timestamptz, facts jsonb)
+    loop
+        if said.kind = 'customer' and not p_joining then  -- one name each, and nothing that hangs on another
+            home := home_of_subject(
+                p_merchant, p_gateway, p_account, 'customer', said.facts -> 'others' -> 0 -> 'objects', false);
+            insert into facts (
+                kind, subject_id, merchant, gateway, account, said_by, job_id, occurred_at, received_at, rank, words
+            )
+            select 'customer', home, p_merchant, p_gateway, p_account, said.said_by, p_job_id, said.occurred_at, now(),
+                0, said.facts -> 'others' -> 0 -> 'words'
+            where not exists (
+                select from facts f where f.kind = 'customer' and f.subject_id = home and f.said_by = said.said_by
+            );
+            if found then
+                perform fold_customer(home);
+            end if;
+            continue;
+        end if;
+        continue when exists (
+            select from subject_names named
+            join facts f on f.kind = said.kind and f.subject_id = named.subject_id and f.said_by = said.said_by
+            where named.gateway = p_gateway and named.account = p_account and named.kind = said.kind
+              and named.object_id = said.id and named.subject_kind = said.kind
+        );
+        perform apply_facts(
+            p_merchant, p_gateway, p_account, said.facts, said.said_by, null, p_job_id, said.occurred_at, now(),
+            p_joining);
+        new_rows := new_rows + (said.kind <> 'customer')::integer;
+    end loop;
+    return new_rows;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.import_payment_facts(p_merchant text, p_gateway text, p_account text, p_facts jsonb, p_job_id bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    home bigint;
+    touched bigint[];
+    was_there bigint[];
+begin
+    -- With its limit, so that a plan made while the table is small does not read all of it later.
+    select array_agg(distinct found.payment_id order by found.payment_id) into was_there
+    from jsonb_to_recordset(p_facts) as said (kind text, id text),
+         lateral (
+             select po.payment_id from payment_objects po
+             where po.gateway = p_gateway and po.account = p_account and po.kind = said.kind and po.object_id = said.id
+             limit 1
+         ) as found;
+    -- Locked before any fact is read, in order of id, so that the fold sees what a neighbour has committed.
+    foreach home in array coalesce(was_there, '{}') loop
+        perform from payments where id = home for update;
+    end loop;
+    insert into payment_objects (gateway, account, kind, object_id, merchant, payment_id)
+    select p_gateway, p_account, said.kind, said.id, p_merchant, nextval('payment_ids')
+    from (
+        select kind, id
+        from rows from (jsonb_to_recordset(p_facts) as (kind text, id text)) with ordinality as each (kind, id, place)
+        group by kind, id
+        order by min(place)
+    ) as said
+    on conflict (gateway, account, kind, object_id) do nothing;
+    with added as (
+        insert into facts (
+            kind, subject_id, merchant, gateway, account, said_by, job_id, occurred_at, received_at, rank, words
+        )
+        select 'payment', home_of.payment_id, p_merchant, p_gateway, p_account, said.said_by, p_job_id,
+            said.occurred_at, now(), said.rank, said.words
+        from jsonb_to_recordset(p_facts) as said (
+                 kind text, id text, said_by text, occurred_at timestamptz, rank smallint, words jsonb),
+             lateral (
+                 select po.payment_id from payment_objects po
+                 where po.gateway = p_gateway and po.account = p_account and po.kind = said.kind
+                   and po.object_id = said.id
+                 limit 1
+             ) as home_of
+        where not exists (
+            select from facts f
+            where f.kind = 'payment' and f.subject_id = home_of.payment_id and f.said_by = said.said_by
+        )
+        returning subject_id
+    )
+    select array_agg(subject_id order by subject_id) into touched from added;
+    for home in select distinct id from unnest(touched) as id order by id loop
+        perform fold_payment(home);
+    end loop;
+    return coalesce(cardinality(touched), 0);
 end
 $function$;
 
@@ -2134,6 +2522,44 @@ begin
     return found_category;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.link_customers(p_table text, p_after bigint, p_most integer, OUT last_id bigint, OUT looked_at integer, OUT linked integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    each record;
+    their_id bigint;
+begin
+    looked_at := 0;
+    linked := 0;
+    last_id := p_after;
+    if p_table not in ('payments', 'gateway_customers') then
+        perform refuse_field('table', 'must be payments or gateway_customers');
+    end if;
+    for each in execute format(
+        'select id, merchant, email, customer_id, first_fact_at from %I where id > $1 order by id limit $2', p_table)
+        using p_after, p_most
+    loop
+        looked_at := looked_at + 1;
+        last_id := each.id;
+        continue when each.customer_id is not null or each.email !~ '@' or length(each.email) > 320;
+        continue when each.email is null;
+        insert into customers (merchant, email, created_at) values (each.merchant, each.email, each.first_fact_at)
+        on conflict (merchant, email_key) where email_key is not null do nothing;
+        their_id := customer_of(each.merchant, each.email);
+        -- Asked again, as it may have been changed, or its person erased, meanwhile.
+        execute format(
+            'update %I set customer_id = $1 where id = $2 and customer_id is null and lower(email) = lower($3)', p_table)
+        using their_id, each.id, each.email;
+        linked := linked + 1;
+    end loop;
+end
+$function$;
+REVOKE ALL ON FUNCTION link_customers(text,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION link_customers(text,bigint,integer) TO gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.link_gateway_customer()
  RETURNS trigger
@@ -2571,6 +2997,74 @@ AS $function$
         else '{}'::text[]
     end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.orders_page_with_words(p_text text, p_status text, p_payment_state text, p_event_id text, p_item_type text, p_since timestamp with time zone, p_before timestamp with time zone, p_livemode boolean, p_after_at timestamp with time zone, p_after_id bigint, p_most integer)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 20
+ SET search_path TO 'public', 'pg_temp'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+    merchant_now text := working_for();
+    words tsquery := search_query(merchant_now, p_text);
+    newest integer;
+    met bigint[];
+    looked_at integer;
+begin
+    if words is null then
+        return;
+    end if;
+    foreach newest in array array[500, 5000] loop
+        select
+            (array_agg(id order by created_at desc, id desc) filter (where search @@ words and (
+                p_item_type is null or exists (
+                    select from order_items i
+                    where i.order_id = looked_through.id and i.merchant = merchant_now and i.item_type = p_item_type)
+            )))[:p_most],
+            count(*)
+        into met, looked_at
+        from (
+            select o.id, o.created_at, o.search from orders o
+            where o.merchant = merchant_now
+              and (p_status is null or o.status = p_status)
+              and (p_payment_state is null or o.payment_state = p_payment_state)
+              and (p_event_id is null or o.event_id = p_event_id)
+              and (p_since is null or o.created_at >= p_since)
+              and (p_before is null or o.created_at < p_before)
+              and (p_livemode is null or o.livemode = p_livemode)
+              and (p_after_id is null or (o.created_at, o.id) < (p_after_at, p_after_id))
+            order by o.created_at desc, o.id desc
+            limit newest
+        ) as looked_through;
+        if coalesce(cardinality(met), 0) >= p_most or looked_at < newest then
+            return query select unnest(met);
+            return;
+        end if;
+        exit when coalesce(cardinality(met), 0) < 3;
+    end loop;
+    return query
+        with worded as materialized (
+            select o.id, o.created_at from orders o
+            where o.search @@ words and o.merchant = merchant_now
+              and (p_status is null or o.status = p_status)
+              and (p_payment_state is null or o.payment_state = p_payment_state)
+              and (p_event_id is null or o.event_id = p_event_id)
+              and (p_since is null or o.created_at >= p_since)
+              and (p_before is null or o.created_at < p_before)
+              and (p_livemode is null or o.livemode = p_livemode)
+              and (p_after_id is null or (o.created_at, o.id) < (p_after_at, p_after_id))
+        )
+        select w.id from worded w
+        where p_item_type is null or exists (
+            select from order_items i
+            where i.order_id = w.id and i.merchant = merchant_now and i.item_type = p_item_type)
+        order by w.created_at desc, w.id desc
+        limit p_most;
+end
+$function$;
+REVOKE ALL ON FUNCTION orders_page_with_words(text,text,text,text,text,timestamp with time zone,timestamp with time zone,boolean,timestamp with time zone,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION orders_page_with_words(text,text,text,text,text,timestamp with time zone,timestamp with time zone,boolean,timestamp with time zone,bigint,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.orders_with_words(p_text text)
  RETURNS TABLE(order_id bigint)
@@ -3179,16 +3673,25 @@ $function$;
 REVOKE ALL ON FUNCTION save_customer(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION save_customer(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.says_address(p_text text, p_email_key text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select coalesce(position(p_email_key in lower(p_text)) > 0 and p_text ~* address_pattern(p_email_key), false)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.search_query(p_merchant text, p_text text)
  RETURNS tsquery
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select string_agg('''' || p_merchant || '/' || left(word, 60) || ''':*', ' & ')::tsquery
+    select string_agg('''' || p_merchant || '/' || left(part, 60) || ''':*', ' & ')::tsquery
     from regexp_split_to_table(
-        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'),
-        '[^[:alnum:]\u0080-\uffff]+') as word
-    where word <> ''
+        regexp_replace(lower(normalize(left(p_text, 300), nfd)), '[\u0300-\u036f]', '', 'g'), '[\s,;]+') as said,
+         lateral (
+             select trim(both '.' from regexp_replace(said, '[^[:alnum:]\u0080-\uffff]+', '.', 'g')) as part) as found
+    where part <> ''
 $function$;
 
 CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
@@ -3196,12 +3699,13 @@ CREATE OR REPLACE FUNCTION public.search_words(p_merchant text, p_texts text[])
  LANGUAGE sql
  IMMUTABLE
 AS $function$
-    select coalesce(array_to_tsvector(array_agg(distinct p_merchant || '/' || left(word, 60))), '')
+    select coalesce(
+        array_to_tsvector(array_agg(distinct p_merchant || '/' || left(array_to_string(words[place:], '.'), 60))), '')
     from unnest(p_texts) as said,
-         regexp_split_to_table(
+         lateral (select array_remove(regexp_split_to_array(
              regexp_replace(lower(normalize(said, nfd)), '[\u0300-\u036f]', '', 'g'),
-             '[^[:alnum:]\u0080-\uffff]+') as word
-    where word <> ''
+             '[^[:alnum:]\u0080-\uffff]+'), '') as words) as split,
+         generate_subscripts(words, 1) as place
 $function$;
 
 CREATE OR REPLACE FUNCTION public.send_refund_again(p_id uuid)
@@ -3652,6 +4156,18 @@ $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
 
+CREATE OR REPLACE FUNCTION public.without_address(p_text text, p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case
+        when position(p_email_key in lower(p_text)) > 0
+        then regexp_replace(p_text, address_pattern(p_email_key), 'erased', 'gi')
+        else p_text
+    end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -3704,7 +4220,8 @@ begin
         coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
         nullif(current_setting('gatehouse.event_row', true), '')::bigint,
         coalesce(jsonb_object_agg(name, case
-            when name = any (tg_argv) then jsonb_build_array(
+            when name = any (tg_argv) or position('@' in concat(before -> name, after -> name)) > 0
+            then jsonb_build_array(
                 audit_hash((select key from audit_hash_key), before -> name),
                 audit_hash((select key from audit_hash_key), after -> name))
             else jsonb_build_array(before -> name, after -> name)
@@ -3949,6 +4466,29 @@ COMMENT ON COLUMN category_rules.is_whole IS 'the word must stand alone in the n
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE category_rules TO gatehouse_ops;
 GRANT SELECT ON TABLE category_rules TO gatehouse_api, gatehouse_intake, gatehouse_worker;
 
+CREATE TABLE completeness (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    day date NOT NULL,
+    merchant text NOT NULL,
+    listed integer NOT NULL,
+    recorded integer NOT NULL,
+    found_missing integer NOT NULL DEFAULT 0,
+    checks integer NOT NULL DEFAULT 1,
+    checked_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT completeness_pkey PRIMARY KEY (gateway, account, day),
+    CONSTRAINT completeness_check CHECK (((recorded >= 0) AND (recorded <= listed))),
+    CONSTRAINT completeness_listed_check CHECK ((listed >= 0)),
+    CONSTRAINT completeness_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX completeness_missing ON public.completeness USING btree (day DESC) WHERE (recorded < listed);
+CREATE INDEX completeness_newest ON public.completeness USING btree (merchant, day DESC, gateway, account);
+ALTER TABLE completeness ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON completeness FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON completeness FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE completeness TO gatehouse_worker;
+GRANT SELECT ON TABLE completeness TO gatehouse_api, gatehouse_ops;
+
 CREATE TABLE customers (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text NOT NULL,
@@ -4184,6 +4724,32 @@ COMMENT ON COLUMN health_data_reads.filters IS 'what was asked for; of words tha
 COMMENT ON COLUMN health_data_reads.row_ids IS 'which rows were shown: of memberships, products, payments or invoices';
 GRANT INSERT, SELECT ON TABLE health_data_reads TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE TABLE imports (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    source text NOT NULL,
+    content_hash text NOT NULL,
+    job_id bigint NOT NULL,
+    place bigint NOT NULL DEFAULT 0,
+    rows_read bigint NOT NULL DEFAULT 0,
+    rows_recorded bigint NOT NULL DEFAULT 0,
+    rows_refused bigint NOT NULL DEFAULT 0,
+    started_by text NOT NULL DEFAULT SESSION_USER,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    finished_at timestamp with time zone,
+    CONSTRAINT imports_pkey PRIMARY KEY (id),
+    CONSTRAINT imports_gateway_account_content_hash_key UNIQUE (gateway, account, content_hash),
+    CONSTRAINT imports_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX imports_newest ON public.imports USING btree (merchant, started_at DESC, id DESC);
+ALTER TABLE imports ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON imports FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON imports FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE imports TO gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE invoices (
     id bigint NOT NULL,
     merchant text NOT NULL,
@@ -4394,6 +4960,7 @@ CREATE TABLE order_items (
     attendee_name text,
     attendee_email text,
     attendee_email_key text GENERATED ALWAYS AS (lower(attendee_email)) STORED,
+    ordered_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT order_items_pkey PRIMARY KEY (id),
     CONSTRAINT order_items_check CHECK ((total_minor = (quantity * unit_minor))),
     CONSTRAINT order_items_quantity_check CHECK ((quantity > 0)),
@@ -4403,8 +4970,8 @@ CREATE TABLE order_items (
     CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
 );
 CREATE INDEX order_items_attendee ON public.order_items USING btree (merchant, attendee_email_key) WHERE (attendee_email_key IS NOT NULL);
+CREATE INDEX order_items_of_type ON public.order_items USING btree (merchant, item_type, ordered_at DESC, order_id DESC);
 CREATE INDEX order_items_order ON public.order_items USING btree (order_id, id);
-CREATE INDEX order_items_type ON public.order_items USING btree (merchant, item_type, order_id);
 ALTER TABLE order_items ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON order_items FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON order_items FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -4572,6 +5139,7 @@ CREATE INDEX payments_email ON public.payments USING btree (merchant, lower(emai
 CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, invoice_ref) WHERE (invoice_ref IS NOT NULL);
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
+CREATE INDEX payments_of_status ON public.payments USING btree (merchant, status, first_fact_at DESC, id DESC) WHERE ((merged_into IS NULL) AND (status <> 'completed'::text));
 CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
 CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
 CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);
