@@ -125,7 +125,7 @@ def test_new_credentials_end_an_accounts_trouble_and_its_jobs_go_on(running_stac
         "insert into gateway_troubles (gateway, account, merchant, kind, reason, credentials_mark, asked_again_at)"
         " values ('mx_merchant', 'clinic', 'clinic', 'refused', 'it answered 401', 'old', now() + interval '1 h');"
         "insert into jobs (topic, business_key, merchant, arguments, due_at, ring_after)"
-        """ values ('refetch', 'clinic/waits', 'clinic', '{"gateway": "mx_merchant", "account": "clinic", "kind": "payment"}',"""
+        """ values ('refetch', 'clinic/waits', 'clinic', '{"gateway": "mx_merchant", "account": "clinic"}',"""
         " now() + interval '1 h', now() + interval '1 h')",
     )
     assert "credentials refused since" in " ".join(done(stack, "gateways", "list").split())
