@@ -46,7 +46,7 @@ def test_products_are_reviewed_and_memberships_follow(
     unknown = gatehouse("products", "set", "nobody sells this", "TRT")
     assert (unknown.returncode, unknown.stderr) == (1, "error: no product of the merchant has this name\n")
     file = f"{tmp_path}/products.csv"
-    with open(file, "w", encoding="utf-8") as out:  # noqa: PTH123
+    with open(file, "w", encoding="utf-8") as out:  # noqa: PTH123 - a name, as a shell gives it
         out.write(gatehouse("products", "export").stdout.replace("Gift card,Uncategorized", "Gift card,Gifts"))
     came = gatehouse("products", "import", file)
     assert came.returncode == 0, came.stderr

@@ -57,7 +57,7 @@ def test_the_audit_holds_neither_names_nor_products(member: int, gatehouse_datab
     assert "TRT" in log
     for word in ("Ada", "ada@", "Testosterone", "friend", "is ill"):
         assert word not in log, word
-    assert f"<Membership {member}>" == repr(memberships.Membership(member, *([None] * 29)))  # type: ignore[arg-type]
+    assert f"<Membership {member}>" == repr(memberships.Membership(member, *([None] * 29)))  # type: ignore[arg-type]  # nothing else of it is looked at
 
 
 def test_every_read_is_noted_and_nobody_can_change_the_note(
