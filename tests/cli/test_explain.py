@@ -218,7 +218,8 @@ def test_what_is_masked_is_what_the_audit_hashes(gatehouse_database: GatehouseDa
     found = gatehouse_database.sql(
         "select tgrelid::regclass::text, encode(tgargs, 'escape') from pg_trigger"
         " where tgfoid = 'write_audit'::regproc and tgname like '%_audit_insert'"
-        " and tgrelid::regclass::text not in ('customers', 'orders', 'order_items')"
+        " and tgrelid::regclass::text not in"
+        " ('customers', 'orders', 'order_items', 'memberships', 'product_categories')"
     )
     hashed = {
         table.removeprefix("gateway_").rstrip("s"): set(arguments.split("\\000")) - {""} for table, arguments in found

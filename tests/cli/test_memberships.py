@@ -1,6 +1,7 @@
 """`gatehouse products` and `gatehouse memberships`, run as ops run them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def _clinic(intake: Database, keyring: Keyring) -> None:
 @pytest.mark.req("M2", "M3", "O5")
 @pytest.mark.usefixtures("_clinic")
 def test_products_are_reviewed_and_memberships_follow(
-    gatehouse: Command, gatehouse_database: GatehouseDatabase, tmp_path: object
+    gatehouse: Command, gatehouse_database: GatehouseDatabase, tmp_path: Path
 ) -> None:
     review = gatehouse("products", "review")
     assert (review.returncode, "TRT" in review.stdout, "Gift card" in review.stdout) == (0, True, True), review.stderr
@@ -45,10 +46,10 @@ def test_products_are_reviewed_and_memberships_follow(
     )
     unknown = gatehouse("products", "set", "nobody sells this", "TRT")
     assert (unknown.returncode, unknown.stderr) == (1, "error: no product of the merchant has this name\n")
-    file = f"{tmp_path}/products.csv"
-    with open(file, "w", encoding="utf-8") as out:  # noqa: PTH123 - a name, as a shell gives it
-        out.write(gatehouse("products", "export").stdout.replace("Gift card,Uncategorized", "Gift card,Gifts"))
-    came = gatehouse("products", "import", file)
+    file = tmp_path / "products.csv"
+    filled = gatehouse("products", "export").stdout.replace("Gift card,Uncategorized", "Gift card,Gifts")
+    file.write_text(filled, encoding="utf-8")
+    came = gatehouse("products", "import", str(file))
     assert came.returncode == 0, came.stderr
     assert came.stdout.splitlines()[:4] == ["0 added", "1 changed", "0 reviewed", "1 same"]
     missing = gatehouse("products", "import", f"{file}x")

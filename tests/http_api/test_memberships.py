@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -266,7 +267,7 @@ def test_a_new_product_is_reviewed_and_past_payments_follow(
     assert topic == "reclassify"
     rows = gatehouse_database.sql(f"select arguments::text from jobs where id = {job}")
     worker = gatehouse_database.connect("worker")
-    reclassify(Job(job, topic, "x", "default", json.loads(rows[0][0]), 1, None), worker)  # type: ignore[arg-type]
+    reclassify(Job(job, topic, "x", "default", json.loads(rows[0][0]), 1, uuid4()), worker)
     worker.close()
     progress = api.ask(f"/api/products/reclassifications/{done.body['reclassification']['id']}", key).body
     assert (progress["payments_changed"], progress["memberships_changed"]) == (1, 1)

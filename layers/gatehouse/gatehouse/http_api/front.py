@@ -28,7 +28,7 @@ SECURITY_HEADERS = {
 }
 ALLOWED_METHODS = "GET, POST, PATCH, DELETE"
 ALLOWED_HEADERS = "authorization, content-type, gatehouse-merchant, idempotency-key, if-match, if-none-match"
-EXPOSED_HEADERS = "etag, ratelimit, ratelimit-policy, retry-after, x-request-id"
+EXPOSED_HEADERS = "etag, ratelimit, ratelimit-policy, retry-after, x-next-cursor, x-request-id"
 PREFLIGHT_SECONDS = 600
 
 

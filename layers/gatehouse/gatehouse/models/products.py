@@ -22,7 +22,7 @@ TABS_OF_THEIR_OWN = ("all", "cancellations")
 MOST_NAME_CHARACTERS = 300
 MOST_CATEGORY_CHARACTERS = 60
 MOST_PRODUCTS = 5000  # of one file
-STEP = 500  # payments of one transaction
+STEP = 200  # payments of one transaction, well within the time for one flush
 COLUMNS = ("product_name", "category", "suggested_category", "suggested_because", "reviewed_by", "reviewed_at")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 # What a person is known by, or may have written: the columns that the audit keeps as hashes only.
 PERSONAL = {
-    "payment": frozenset(("metadata", "failure_message", "customer_ref", "email", "user_id")),
+    "payment": frozenset(("metadata", "failure_message", "customer_ref", "email", "user_id", "product_name")),
     "refund": frozenset(("reason", "failure_message", "metadata")),
     "dispute": frozenset[str](),
     "payout": frozenset(("failure_message", "metadata", "destination")),
@@ -228,6 +228,13 @@ def _app_from(value: Any, _facts: list[Row], _refunds: list[Row]) -> Held:
     return Held("app_from", value, _APP_FROM.get(value or "", "no app is known"), None)
 
 
+def _by_product(column: str) -> Callable[[Any, list[Row], list[Row]], Held]:
+    def rule(value: Any, _facts: list[Row], _refunds: list[Row]) -> Held:
+        return Held(column, value, "by its invoice, and the merchant's list of products", None)
+
+    return rule
+
+
 _RULES: dict[str, Callable[[Any, list[Row], list[Row]], Held]] = {
     "status": _status,
     "refunded_minor": _refunded,
@@ -235,4 +242,5 @@ _RULES: dict[str, Callable[[Any, list[Row], list[Row]], Held]] = {
     "app": _app,
     "app_from": _app_from,
     "user_id": _user,
+    **{column: _by_product(column) for column in ("product_name", "product_category", "is_recurring")},
 }
