@@ -12,6 +12,7 @@ from bench.figures import show
 
 NAMES = (
     *("recording", "gateways", "cpu", "cold_start", "front", "deliveries", "jobs", "pooler", "store", "importing"),
+    "clinic_load",
     "faults",
 )
 
