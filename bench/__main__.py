@@ -23,6 +23,7 @@ NAMES = (
     "store",
     "clinics",
     "importing",
+    "clinic_load",
     "faults",
 )
 

@@ -1,12 +1,13 @@
 """`gatehouse import`: payments that happened before Gatehouse was there, from a file or from their gateway."""
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from cli import output
+from cli import output, webhooks
 from cli.gateway_names import NeededGatewayOption
 from cli.progress import Counted
 from cli.report import Report
@@ -14,6 +15,7 @@ from cli.target import keyring, ops_database
 from gatehouse.accounts import MODES, SWITCHED_OFF, GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.errors import SettingError
+from gatehouse.imports import backfill
 from gatehouse.imports.files import open_records
 from gatehouse.imports.importing import find_or_begin, import_file, lines_before, try_file
 from gatehouse.imports.payment_rows import Reading, known_columns
@@ -35,6 +37,13 @@ def _zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError):
         raise typer.BadParameter(f"{name!r} is no time zone such as America/Denver") from None
     return name
+
+
+def _day(text: str, option: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day such as 2026-05-01", param_hint=option) from None
 
 
 def _mode(name: str) -> str:
@@ -98,6 +107,47 @@ def payments(
     if refused:
         output.say(f"refused rows: {told.path}")
         raise typer.Exit(SOME_REFUSED)
+
+
+@app.command("mx-merchant")
+def mx_merchant(
+    merchant: Annotated[str, typer.Option("--merchant", help="Whose payments; all accounts at MX Merchant.")],
+    since: Annotated[str, typer.Option("--from", help="The first day (UTC): 2026-05-01.")],
+    until: Annotated[str, typer.Option("--to", help="The last day (UTC).")],
+    again: Annotated[bool, typer.Option("--again", help="Go through days that were imported already.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List, and write nothing.")] = False,
+) -> None:
+    """Import what MX Merchant lists of some days; stopped at any point, the same command goes on where it was.
+
+    Jobs fetch the details of what is new, its invoice and product among them, behind the jobs of today's events.
+    """
+    first, last = _day(since, "--from"), _day(until, "--to")
+    if last < first:
+        raise typer.BadParameter("is before --from", param_hint="--to")
+    database, end = ops_database(), last + timedelta(days=1)
+    for kept in webhooks.chosen_accounts(database, merchant):
+        account = kept.for_intake._replace(signing_secrets=(), more={})
+        name, client = account.account, webhooks.client_of_account(kept)
+        if account.mode == "both":
+            raise SettingError(f"{name} takes test and live payments, and a list does not tell them apart")
+        running = None if dry_run else backfill.find_or_begin(database, account, first, end, again=again)
+        if running and running.place:
+            output.note(f"{name}: going on after {running.rows_read} rows")
+        listed = recorded = asked = refused = 0
+        steps = (
+            backfill.import_listed(database, account, client, running, first, end)
+            if running
+            else backfill.try_listed(database, account, client, first, end)
+        )
+        counted: Counted | None = None
+        for step in steps:
+            counted = counted or Counted(step.total or 0, f"listed for {name}")
+            listed, recorded, asked = listed + step.listed, recorded + step.recorded, asked + step.asked
+            refused += step.refused
+            counted.step(listed)
+        would = "would be " if dry_run else ""
+        details = f"details of {asked} {would}asked for"
+        output.say(f"{name}: {listed} listed, {recorded} {would}recorded, {details}, {refused} refused")
 
 
 @app.command("list")

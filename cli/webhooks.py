@@ -8,6 +8,7 @@ from cli.progress import Counted
 from cli.target import keyring
 from gatehouse.database.connection import Database
 from gatehouse.errors import GatehouseError, NotFound, SettingError
+from gatehouse.gateways.mx_merchant.client import client_of
 from gatehouse.models.accounts import KeptAccount, list_accounts
 from gatehouse.reconciliation.webhooks import Repair, mend, repair_of, webhook_url
 from gatehouse.settings import settings
@@ -59,7 +60,7 @@ def subscribe(accounts: Sequence[KeptAccount], url: str) -> Iterator[Looked]:
 
     def put_right(kept: KeptAccount) -> Looked:
         repair = _repair(kept, url)
-        mend(_client(kept), repair, _wanted_url(kept, url))
+        mend(client_of_account(kept), repair, _wanted_url(kept, url))
         return Looked(kept, repair)
 
     return _each(accounts, put_right, "subscribed")
@@ -92,14 +93,13 @@ def in_order(looked: Iterable[Looked]) -> list[Looked]:
 
 
 def _repair(kept: KeptAccount, url: str) -> Repair:
-    return repair_of(_client(kept).list_notifications(), url, _wanted_url(kept, url))
+    return repair_of(client_of_account(kept).list_notifications(), url, _wanted_url(kept, url))
 
 
 def _wanted_url(kept: KeptAccount, url: str) -> str:
     return webhook_url(url, kept.row["account"], kept.credentials["signing_secrets"][0])
 
 
-def _client(kept: KeptAccount) -> Any:
-    from gatehouse.gateways.mx_merchant.client import client_of
-
+def client_of_account(kept: KeptAccount) -> Any:
+    """Return the client of an account."""
     return client_of(kept.credentials, settings().mx_merchant_api_url, kept.row["mode"])

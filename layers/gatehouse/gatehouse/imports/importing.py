@@ -17,8 +17,8 @@ from gatehouse.imports.payments import (
     Refused,
     begin_again,
     begin_import,
-    count_known,
     find_import,
+    known_names,
     record_batch,
 )
 
@@ -95,7 +95,8 @@ def try_file(database: Database, account: GatewayAccount, file: Path, reading: R
     for batch in read_batches(opened, reading):
         if batch.refused:
             tell(batch.refused)
-        new = len(batch.entries) - count_known(database, account, batch.entries)
+        known = known_names(database, account, batch.entries)
+        new = sum(entry.said.fact.objects[0] not in known for entry in batch.entries)
         yield Step(batch.end, opened.size, batch.rows, new, len(batch.refused))
 
 

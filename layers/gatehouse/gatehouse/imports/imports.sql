@@ -51,9 +51,27 @@ select go_on_with_import(
     :id::bigint, :place::bigint, :next_place::bigint, :read::bigint, :recorded::bigint, :refused::bigint,
     :is_end::boolean) as noted;
 
--- name: payments_known
--- Which of these payments are there already.
-select distinct po.kind, po.object_id
+-- name: ask_for
+-- Leaves a job for the details of each object; the sweeper rings for them, so that events go first.
+insert into jobs (topic, business_key, merchant, arguments)
+select 'refetch', missing.key, :merchant::text, missing.arguments
+from jsonb_to_recordset(:missing::jsonb) as missing (key text, arguments jsonb)
+order by missing.key
+on conflict (topic, business_key) do nothing;
+
+-- name: names_known
+-- Which of these payments and refunds are there already.
+select named.kind, named.id
+from jsonb_to_recordset(:names::jsonb) as named (kind text, id text),
+     lateral (
+         select from subject_names each
+         where each.gateway = :gateway::text and each.account = :account::text and each.kind = named.kind
+           and each.object_id = named.id and each.subject_kind = 'refund'
+         limit 1
+     ) as refund
+where named.kind = 'refund'
+union
+select po.kind, po.object_id
 from jsonb_to_recordset(:names::jsonb) as named (kind text, id text),
      lateral (
          select each.kind, each.object_id from payment_objects each

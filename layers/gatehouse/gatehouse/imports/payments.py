@@ -83,17 +83,16 @@ def list_imports(database: Database, merchant: str | None, *, most: int) -> list
     return database.query(sql.list_imports, merchant=merchant, most=most)
 
 
-def count_known(database: Database, account: GatewayAccount, entries: Sequence[Entry]) -> int:
-    """Return of how many rows the payment is there already."""
-    names = [entry.said.fact.objects[0] for entry in entries if isinstance(entry.said.fact, PaymentFact)]
+def known_names(database: Database, account: GatewayAccount, entries: Sequence[Entry]) -> set[ObjectName]:
+    """Return which of the rows' payments and refunds are there already."""
+    names = {entry.said.fact.objects[0] for entry in entries}
     rows = database.query(
-        sql.payments_known,
+        sql.names_known,
         gateway=account.gateway,
         account=account.account,
-        names=Json([{"kind": name.kind, "id": name.id} for name in names]),
+        names=Json([{"kind": name.kind, "id": name.id} for name in sorted(names)]),
     )
-    known = {ObjectName(row["kind"], row["object_id"]) for row in rows}
-    return sum(name in known for name in names)
+    return {ObjectName(row["kind"], row["id"]) for row in rows}
 
 
 def record_batch(
@@ -107,13 +106,15 @@ def record_batch(
     read: int,
     refused: int,
     is_end: bool = False,
+    beside: Sequence[Bound] = (),
 ) -> BatchDone:
     """Record the rows between two places; one that the database refuses is told, and costs no other.
 
-    `read` and `refused` count all rows between the places, those that could not be read among them.
+    `read` and `refused` count all rows between the places, those that could not be read among them. `beside` is
+    written in the same transaction as the last of them.
     """
     try:
-        recorded = _recorded(database, running, account, entries, (place, end, read, refused, is_end))
+        recorded = _recorded(database, running, account, entries, (place, end, read, refused, is_end), beside)
         return BatchDone(recorded, [])
     except (QueryError, FactRefused) as refusal:
         if isinstance(refusal, Conflict) or getattr(refusal, "sqlstate", None) == GONE_ON_ELSEWHERE:
@@ -122,7 +123,7 @@ def record_batch(
             raise
         if len(entries) == 1:
             why = Refused(entries[0].line, "the row", f"{refusal.code}: {refusal}"[:300])
-            _recorded(database, running, account, [], (place, end, read, refused + 1, is_end))
+            _recorded(database, running, account, [], (place, end, read, refused + 1, is_end), beside)
             return BatchDone(0, [why])
     middle = len(entries) // 2
     border = entries[middle - 1].end
@@ -137,6 +138,7 @@ def record_batch(
         read=read - middle,
         refused=refused,
         is_end=is_end,
+        beside=beside,
     )
     return BatchDone(first.recorded + second.recorded, [*first.refused, *second.refused])
 
@@ -147,6 +149,7 @@ def _recorded(
     account: GatewayAccount,
     entries: Sequence[Entry],
     places: tuple[int, int, int, int, bool],
+    beside: Sequence[Bound],
 ) -> int:
     payments, others, names = _told(account, entries)
     joining = False
@@ -163,7 +166,7 @@ def _recorded(
             is_end=is_end,
         )
         try:
-            results = database.flush([*statements, go_on])
+            results = database.flush([*statements, *beside, go_on])
             return sum(result.rows[0]["new"] for result in results if result.rows and "new" in result.rows[0])
         except TransactionConflict:
             continue

@@ -1,0 +1,173 @@
+"""Clinics at MX Merchant from a list to their payments: imported, subscribed, checked, told, and brought up to date."""
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.gateway_apis import GatewayApi
+from tests.end_to_end.test_ops_commands import done, gatehouse
+from tests.support.postgres import run_sql
+from tests.support.stack import RunningStack, wait_until
+
+HEADING = ("merchant", "name", "environment", "merchant_id", "consumer_key", "consumer_secret", "token")
+TOKENS = {"north": "n" * 48, "south": "s" * 48, "off": "o" * 48}
+IDS = {"north": 7_000_001, "south": 7_000_002, "off": 7_000_003}
+
+
+@pytest.fixture(scope="module")
+def api(running_stack: RunningStack) -> GatewayApi:
+    """The stand-in for MX Merchant."""
+    [found] = [account.api for account in running_stack.supervisor.accounts if account.name == "mx_merchant"]
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def clinics(running_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> RunningStack:
+    """The stack with three clinics; the key of one is refused."""
+    file = tmp_path_factory.mktemp("clinics") / "clinics.csv"
+    write(file, "north", "south", "off")
+    said = done(running_stack, "merchants", "import", str(file))
+    assert "3 rows: 3 accounts added, 0 changed, 0 as they are; 3 merchants are new" in said
+    assert "3 as they are" in done(running_stack, "merchants", "import", str(file))
+    return running_stack
+
+
+def write(file: Path, *clinics: str) -> None:
+    """Write a list of clinics."""
+    keys = {name: "refused" if name == "off" else name for name in clinics}
+    rows = [(name, name.title(), "sandbox", IDS[name], keys[name], "secret", TOKENS[name]) for name in clinics]
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([HEADING, *rows])
+
+
+def payment(number: int, clinic: str, **changes: Any) -> dict[str, Any]:
+    """Return a payment as the API lists it."""
+    return {
+        "id": number,
+        "merchantId": IDS[clinic],
+        "type": "Sale",
+        "status": "Approved",
+        "amount": "120.5",
+        "originalAmount": "120.5",
+        "surchargeAmount": "0",
+        "currency": "USD",
+        "tenderType": "Card",
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "customerCode": f"P{number}",
+        "customerName": "Pat Example",
+        "source": "Recurring",
+        "paymentToken": f"P_{number}",
+        **changes,
+    }
+
+
+def rows(stack: RunningStack, clinic: str) -> list[list[Any]]:
+    """Return a clinic's payments."""
+    return run_sql(
+        stack.facts["database_url"],
+        "select o.object_id, p.status, p.livemode, p.source from payments p"
+        f" join payment_objects o on o.payment_id = p.id where p.merchant = '{clinic}' order by 1",
+    )
+
+
+@pytest.mark.req("G13", "G7", "O5")
+def test_webhooks_are_registered_mended_and_checked_and_no_token_is_shown(
+    clinics: RunningStack, api: GatewayApi
+) -> None:
+    stack = clinics
+    tried = gatehouse(stack, "merchants", "subscribe", "--all", "--dry-run")
+    assert tried.returncode == 3  # one of them cannot be asked
+    assert "north: would mend: PaymentSuccess missing, PaymentFail missing, RefundCreated missing" in tried.stdout
+    assert "off: GATEWAY_KEY_REFUSED" in tried.stderr
+    first = gatehouse(stack, "merchants", "subscribe", "--all")
+    assert "3 accounts: 0 as they should be, 2 mended, 1 failed" in first.stdout
+    again = gatehouse(stack, "merchants", "subscribe", "north")
+    assert (again.returncode, again.stdout) == (0, "1 accounts: 1 as they should be, 0 mended, 0 failed\n")
+
+    held = api.gateway._notifications  # type: ignore[attr-defined]  # what MX Merchant has, put out of order by hand
+    of_north = {each["eventType"]: each for each in held.values() if each["merchantId"] == IDS["north"]}
+    assert of_north["RefundCreated"]["callbackUrl"] == (
+        f"{stack.facts['api_url']}/webhooks/mx_merchant/north/{TOKENS['north']}"
+    )
+    of_north["PaymentSuccess"]["sendWebhook"] = False
+    moved = held.pop(str(of_north["PaymentFail"]["id"]))
+    held["76"] = {**moved, "id": 76, "callbackUrl": moved["callbackUrl"] + "x"}
+    held["77"] = {**of_north["RefundCreated"], "id": 77}
+    held["78"] = {**of_north["RefundCreated"], "id": 78, "callbackUrl": "https://elsewhere.example.com/hook"}
+    checked = gatehouse(stack, "merchants", "check")
+    assert checked.returncode == 3
+    lines = {line.split()[0]: line for line in checked.stdout.splitlines() if line.split()}
+    assert (
+        "PaymentSuccess switched off, PaymentFail wrong callback, RefundCreated duplicate; 1 lead elsewhere"
+        in (lines["north"])
+    )
+    assert "taken" in lines["south"]
+    assert "as they should be" in lines["south"]
+    assert "GATEWAY_KEY_REFUSED" in lines["off"]
+    mended = done(stack, "merchants", "subscribe", "north")
+    assert "1 mended" in mended
+    assert gatehouse(stack, "merchants", "check", "--merchant", "north").returncode == 0
+    urls = [each["callbackUrl"] for each in held.values() if each["merchantId"] == IDS["north"]]
+    assert len(urls) == 4
+    assert all(each["sendWebhook"] for each in held.values())
+    everything = (
+        "".join(each.stdout + each.stderr for each in (tried, first, again, checked)) + mended + "\n".join(stack.lines)
+    )
+    assert not any(token in everything for token in TOKENS.values())
+
+
+@pytest.mark.req("G14", "G7", "M7")
+def test_reconcile_finds_a_clinics_payment_that_was_never_told(clinics: RunningStack, api: GatewayApi) -> None:
+    stack = clinics
+    api.gateway.remember(payment(880_001, "south"))
+    api.gateway.remember(payment(880_002, "north"))
+    command = ("reconcile", "--gateway", "mx_merchant", "--account", "south", "--days", "2")
+    first = gatehouse(stack, *command)
+    assert first.returncode == 3, first.stdout + first.stderr
+    wait_until(lambda: rows(stack, "south"))
+    assert rows(stack, "south") == [["880001", "completed", False, "Recurring"]]
+    assert rows(stack, "north") == [], "nobody asked for that one"
+    again = gatehouse(stack, *command)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "100 %" in again.stdout
+
+
+@pytest.mark.req("M8", "G7")
+def test_a_span_of_days_is_imported_from_the_gateway_and_details_follow(clinics: RunningStack, api: GatewayApi) -> None:
+    stack = clinics
+    for number in range(230):
+        day = f"2026-03-{number % 28 + 1:02}T10:00:00.000Z"
+        api.gateway.remember(payment(900_000 + number, "north", created=day))
+    api.gateway.remember(payment(990_000, "north", created="2026-02-27T10:00:00.000Z"))
+    span = ("import", "mx-merchant", "--merchant", "north", "--from", "2026-03-01", "--to", "2026-03-28")
+    tried = done(stack, *span, "--dry-run")
+    assert "north: 230 listed, 230 would be recorded, details of 230 would be asked for, 0 refused" in tried
+    said = done(stack, *span)
+    assert "north: 230 listed, 230 recorded, details of 230 asked for, 0 refused" in said
+    found = [row for row in rows(stack, "north") if row[0].startswith("9")]
+    assert len(found) == 230
+    assert {tuple(row[1:]) for row in found} == {("completed", False, "Recurring")}
+    assert gatehouse(stack, *span).returncode == 1, "it is through"
+    again = done(stack, *span, "--again")
+    assert "230 listed, 0 recorded, details of 0 asked for" in again
+    refused = gatehouse(stack, "import", "mx-merchant", "--merchant", "off", *span[4:])
+    assert refused.returncode == 1
+    assert "401" in refused.stderr
+    assert gatehouse(stack, *span[:4], "--from", "2026-03-02", "--to", "2026-03-01").returncode == 2
+
+
+@pytest.mark.req("G7", "M8")
+def test_a_clinic_that_is_switched_off_gets_nothing(clinics: RunningStack) -> None:
+    stack = clinics
+    done(stack, "merchants", "disable", "off")
+    refused = gatehouse(
+        stack, "import", "mx-merchant", "--merchant", "off", "--from", "2026-03-01", "--to", "2026-03-02"
+    )
+    assert "is switched off" in refused.stderr
+    again = gatehouse(stack, "reconcile", "--gateway", "mx_merchant", "--account", "off", "--days", "1")
+    assert again.returncode == 1
+    assert "no account to compare" in again.stderr
