@@ -13,6 +13,7 @@ import typer
 from cli import (
     apps,
     customers,
+    dashboard,
     db,
     events,
     forwards,
@@ -26,12 +27,15 @@ from cli import (
     redrive,
     refunds,
     retention,
+    status,
+    trace,
 )
 from gatehouse.errors import GatehouseError
 
 GROUPS = {
     "apps": apps.app,
     "customers": customers.app,
+    "dashboard": dashboard.app,
     "db": db.app,
     "events": events.app,
     "forwards": forwards.app,
@@ -54,6 +58,8 @@ for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 app.command("redrive")(redrive.redrive)
 app.command("retention")(retention.retention)
+app.command("status")(status.status)
+app.command("trace")(trace.trace)
 
 
 def _show_version(wanted: bool) -> None:

@@ -22,6 +22,11 @@ def say(line: str, style: str = "") -> None:
     _out.print(line, style=style, markup=False)
 
 
+def clear_screen() -> None:
+    """Begin a new screen, where there is one; elsewhere what follows comes below."""
+    _out.clear()
+
+
 def complain(message: str) -> None:
     """Write why something was not done; in red where colours are shown."""
     for line in message.splitlines():

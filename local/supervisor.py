@@ -32,6 +32,7 @@ from local.kept_secrets import KeptPorts, KeptSecrets, is_free
 from local.lambda_runtime import LambdaFunction
 from local.moto_server import MotoServer
 from local.observed_function import ObservedFunction
+from local.observed_metrics import ObservedMetrics
 from local.pooler import Pooler
 from local.postgres import PostgresError, PostgresServer, stop_leftover
 from local.queue_pollers import QueuePoller
@@ -75,6 +76,8 @@ class Supervisor:
         self.terminal = terminal
         self.stack: dict[str, Any] = {}  # what stack.json says
         self.accounts: list[GatewayAccount] = []  # the gateways that the template has a webhook for
+        self.template: Stack | None = None
+        self.functions: dict[str, ObservedFunction] = {}
         self._started = ExitStack()
 
     # --- for whoever runs it ---
@@ -108,6 +111,10 @@ class Supervisor:
         """Bring Postgres back at the same address."""
         self._server.start()
 
+    def sqs(self) -> AwsClient:
+        """Return a new connection to the queues."""
+        return self._aws_client("sqs")
+
     # --- in the order of the start ---
 
     def _start(self) -> None:
@@ -117,6 +124,8 @@ class Supervisor:
         if not is_free(self.options.port):
             raise StartRefused(f"port {self.options.port} is taken: choose another one, as with `make run PORT=8081`")
         self._started.callback(stack_file.remove, folder)
+        self._metrics = ObservedMetrics(folder)
+        self._started.callback(self._metrics.stop)
         self._server = self._postgres_server()
         self._ports = KeptPorts(folder)
         moto = self._launch_moto()
@@ -133,7 +142,10 @@ class Supervisor:
         check_imports(stack.functions.values(), self.terminal.function_broken)
         receiver = self._start_receiver(stack)
         functions = self._functions(stack, receiver)
+        self.template, self.functions = stack, functions
+        self._metrics.keep_definitions(stack)
         self._start_pollers(stack, functions)
+        self._metrics.watch(_names_of_queues(stack), lambda: self._aws_client("sqs"))
         self._start_schedules(stack, functions)
         self._start_front(stack, functions)
         self.stack = {
@@ -266,13 +278,17 @@ class Supervisor:
         for logical_id, spec in stack.functions.items():
             function = LambdaFunction(
                 replace(spec, environment={**spec.environment, **local_settings}),
-                on_line=self.terminal.function_line,
+                on_line=self._on_line,
                 most_environments=self.options.most_environments,
                 aws_endpoint=self._moto.endpoint,
             )
             self._started.callback(function.stop)
-            functions[logical_id] = ObservedFunction(function, self.terminal, listeners.get(logical_id))
+            functions[logical_id] = ObservedFunction(function, self.terminal, listeners.get(logical_id), self._metrics)
         return functions
+
+    def _on_line(self, function: str, line: str) -> None:
+        self._metrics.line(function, line)
+        self.terminal.function_line(function, line)
 
     def _start_pollers(self, stack: Stack, functions: Mapping[str, ObservedFunction]) -> None:
         logical_ids = {url: logical_id for logical_id, url in stack.queues.items()}
@@ -322,6 +338,7 @@ class Supervisor:
         milliseconds: float,
         function_id: str,
     ) -> None:
+        self._metrics.requested(status, milliseconds)
         # The route, not the path: a path may hold the secret token of a gateway that signs nothing.
         route = f"{method} {route_key.rpartition(' ')[2]}" if route_key else f"{method} {path} (no such route)"
         name = functions[function_id].short_name if function_id else ""
@@ -419,6 +436,11 @@ class Supervisor:
             endpoint_url=self._moto.endpoint,
             credentials=lambda: AwsCredentials("test", "test", ""),
         )
+
+
+def _names_of_queues(stack: Stack) -> dict[str, str]:
+    """Return the addresses of the queues by the names that AWS knows them by."""
+    return {url.rpartition("/")[2]: url for url in stack.queues.values()}
 
 
 def _webhook_of(account: GatewayAccount, stack: Stack) -> str | None:

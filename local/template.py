@@ -1,5 +1,6 @@
 """Reads template.yaml as AWS would: SAM's own translator expands it, moto's CloudFormation resolves its references."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ _READ = {
     "AWS::ApiGatewayV2::Route": "ApiId RouteKey Target",
     "AWS::ApiGatewayV2::Integration": "IntegrationUri PayloadFormatVersion",
     "AWS::ApiGatewayV2::Stage": "ApiId DefaultRouteSettings RouteSettings",
+    "AWS::CloudWatch::Alarm": (
+        "AlarmName AlarmActions AlarmDescription ComparisonOperator DatapointsToAlarm Dimensions EvaluationPeriods"
+        " ExtendedStatistic MetricName Metrics Namespace Period Statistic Threshold TreatMissingData"
+    ),
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName AlarmActions AlarmDescription AlarmRule",
+    "AWS::CloudWatch::Dashboard": "DashboardName DashboardBody",
 }
 
 
@@ -117,6 +124,9 @@ class Stack:
     schedules: tuple[Schedule, ...]
     queues: dict[str, str]
     dead_letter_of: dict[str, tuple[str, int]]
+    alarms: dict[str, dict[str, Any]]  # their properties, by logical id
+    composite_alarms: dict[str, dict[str, Any]]
+    dashboards: dict[str, dict[str, Any]]  # what each shows, by logical id
 
 
 def load_stack(template: Path, parameters: Mapping[str, str], endpoint: str) -> Stack:
@@ -170,6 +180,12 @@ class _StackReader:
             schedules=tuple(self._schedules()),
             queues={logical_id: queue["url"] for logical_id, queue in self._queues.items()},
             dead_letter_of=dict(self._dead_letters()),
+            alarms=dict(self._all("AWS::CloudWatch::Alarm")),
+            composite_alarms=dict(self._all("AWS::CloudWatch::CompositeAlarm")),
+            dashboards={
+                logical_id: json.loads(properties["DashboardBody"])
+                for logical_id, properties in self._all("AWS::CloudWatch::Dashboard")
+            },
         )
 
     def _functions(self) -> Iterator[FunctionSpec]:

@@ -1,4 +1,4 @@
-"""Rings again, once a minute, for every job that is due and not done, and notes what the settings say of apps."""
+"""Rings again, once a minute, for every job that is due and not done; emits the figures that alarms watch."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from gatehouse.database.connection import database
 from gatehouse.forwarding.app_rows import keep_environment_url
 from gatehouse.jobs.bell import bell
 from gatehouse.jobs.sweep import sweep
+from gatehouse.models.vitals import emit_vitals
 from gatehouse.observability import log, metrics
 from gatehouse.settings import settings
 
@@ -18,6 +19,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ARG
     try:
         seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_STOP_IN
         keep_environment_url(database(), settings().elevenone_webhook_url)
-        return sweep(database(), bell(), seconds=seconds)
+        swept = sweep(database(), bell(), seconds=seconds)
+        emit_vitals(database())
+        return swept
     finally:
         metrics.emit()

@@ -368,7 +368,7 @@ def test_the_backlog_is_counted_without_a_look_at_what_is_done(gatehouse_databas
     )
     worker = gatehouse_database.connect("worker")
     (counted,) = worker.query(sql.backlog)
-    assert counted | {"oldest_seconds": 0} == {"topic": "fetch_fee", "waiting": 2, "dead": 3, "oldest_seconds": 0}
-    assert 120 <= counted["oldest_seconds"] < 150
+    assert 120 <= counted.pop("oldest_seconds") < 180
+    assert counted == {"topic": "fetch_fee", "waiting": 2, "dead": 3}
     assert "Seq Scan on jobs" not in worker.debug(sql.backlog).plan
     worker.close()

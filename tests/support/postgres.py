@@ -54,16 +54,21 @@ def running_server(**settings: str) -> Iterator[PostgresServer]:
 
 def run_sql(address: str, sql: str) -> list[list[Any]]:
     """Run SQL without parameters over a connection of its own, and not through the code under test."""
+    with connection_to(address) as connection:
+        return list(connection.run(sql) or [])
+
+
+def connection_to(address: str) -> pg8000.native.Connection:
+    """Return a connection of its own, not made by the code under test."""
     parts = urlsplit(address)
-    with pg8000.native.Connection(
+    return pg8000.native.Connection(
         parts.username or "",
         host=parts.hostname or "",
         port=parts.port or 5432,
         password=parts.password,
         database=parts.path[1:],
         ssl_context=False,
-    ) as connection:
-        return list(connection.run(sql) or [])
+    )
 
 
 def create_database(server: PostgresServer, template: str = "template1", owner: str = "postgres") -> str:

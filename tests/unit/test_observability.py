@@ -248,14 +248,22 @@ class TestMetrics:
     @pytest.mark.req("O1")
     def test_every_metric_is_counted_somewhere(self) -> None:
         elsewhere = "".join(path.read_text() for path in CODE if path.name != "observability.py")
+        elsewhere += '"ColdStarts"'  # by the object itself: the next test
         assert [name for name in METRICS if f'"{name}"' not in elsewhere] == []
+
+    def test_a_process_tells_once_that_it_is_new(self, lines: Lines) -> None:
+        process = Metrics(lines.append, is_of_process=True)
+        process.emit()
+        process.emit()
+        assert len(lines) == 1
+        assert (lines.last()["ColdStarts"], lines.last()["function"]) == (1, "stripe_webhook")
 
     def test_every_metric_says_what_it_is(self) -> None:
         for name, metric in METRICS.items():
             assert re.fullmatch(r"([A-Z][a-z]+)+", name)
-            assert metric.unit in ("Count", "Milliseconds", "Seconds")
+            assert metric.unit in ("Count", "Milliseconds", "Seconds", "Percent", "None")
             assert metric.sentence.endswith(".")
-        assert len(DIMENSIONS) <= 3
+        assert len(DIMENSIONS) <= 6, "each value of each is paid for"
 
 
 def test_the_keys_of_aws_are_in_no_settings() -> None:

@@ -96,6 +96,8 @@ class Metric(NamedTuple):
 
 
 METRICS = {
+    "EventsReceived": Metric("Count", "Requests that came to a webhook, whatever became of them."),
+    "EventsVerified": Metric("Count", "Requests that are really from their gateway."),
     "EventsRecorded": Metric("Count", "Events written with their rows."),
     "EventsDuplicate": Metric("Count", "Deliveries of an event that was there already."),
     "EventsIgnored": Metric("Count", "Events kept without a meaning for us."),
@@ -106,8 +108,11 @@ METRICS = {
     "SignaturesRefused": Metric("Count", "Requests whose signature is missing or wrong."),
     "ForgeriesDropped": Metric("Count", "Requests of the inbox queue whose signature turned out to be wrong."),
     "RequestsRefused": Metric("Count", "Requests that are too large, not JSON or not an event."),
+    "RequestsRejected": Metric("Count", "Refused requests of both kinds, by the code of the reason."),
     "OldSecretUsed": Metric("Count", "Events that were signed with another than the first signing secret."),
     "IntakeTime": Metric("Milliseconds", "From a request's arrival in the function to its answer."),
+    "RecordingTime": Metric("Milliseconds", "Of that, the one flush that records an event."),
+    "ColdStarts": Metric("Count", "First invocations of a new execution environment."),
     "BellsNotRung": Metric("Count", "Jobs whose message could not be sent in time; the sweeper rings again."),
     "JobsDone": Metric("Count", "Jobs that were finished."),
     "JobsPostponed": Metric("Count", "Jobs that will be tried again later."),
@@ -123,19 +128,33 @@ METRICS = {
     "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
     "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
+    "OldestJob": Metric("Seconds", "How long ago the oldest job that is not done was written."),
+    "MoneyAtRisk": Metric(
+        "None", "Live payments, in minor units, of which their app has not heard after a quarter of an hour."
+    ),
+    "EventsWaitingForRepair": Metric("Count", "Events whose facts were refused and that nobody has taken up again."),
+    "DatabaseConnections": Metric("Percent", "Connections in use, of those that the server allows."),
+    "PayloadsWithoutMonth": Metric("Count", "1 while sealed payloads lie outside the monthly partitions."),
 }
 
 # Every value of a dimension is a metric of its own to CloudWatch, and paid for: nothing with many values goes here.
-DIMENSIONS = ("gateway", "topic")
+DIMENSIONS = ("gateway", "topic", "app", "currency", "reason", "function")
 
 
 class Metrics:
     """Gathers the figures of one invocation and prints them in CloudWatch's Embedded Metric Format."""
 
-    def __init__(self, write: Callable[[str], object] | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], object] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        is_of_process: bool = False,
+    ) -> None:
         self._write = write or _write_to_stdout
         self._clock = clock
         self._gathered: dict[tuple[tuple[str, str], ...], dict[str, list[float]]] = {}
+        self._is_cold = is_of_process  # a process is one execution environment, and its first figures are told once
         self._turn = threading.RLock()  # event_forwarder delivers in threads
 
     def count(self, name: str, value: int = 1, **dimensions: str) -> None:
@@ -154,6 +173,9 @@ class Metrics:
     def emit(self) -> None:
         """Print what was gathered, one line for each set of dimension values, and begin anew."""
         with self._turn:
+            if self._is_cold:
+                self._is_cold = False
+                self.count("ColdStarts", function=_process()[0] or "none")
             gathered, self._gathered = self._gathered, {}
         for dimensions, values in gathered.items():
             self._write(json.dumps(_embedded(dict(dimensions), values, round(self._clock() * 1000))))
@@ -247,4 +269,4 @@ def _shown(value: object) -> str:
 
 
 log = Log()
-metrics = Metrics()
+metrics = Metrics(is_of_process=True)

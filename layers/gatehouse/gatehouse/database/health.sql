@@ -1,12 +1,13 @@
 -- How the server is. Everything here is cheap enough to be asked every few seconds.
 
 -- name: server_facts
--- What the server says of itself; of other roles' transactions only those that this role may see are counted.
+-- What the server says of itself. Connections are sessions in a database: their kind is hidden from other roles. Of other
+-- roles' transactions only those that this role may see are counted.
 select
     current_setting('server_version') as server_version,
     pg_is_in_recovery() as in_recovery,
     current_setting('transaction_read_only') = 'off' as writable,
-    (select count(*) from pg_stat_activity where backend_type = 'client backend') as connections,
+    (select count(*) from pg_stat_activity where datid is not null) as connections,
     current_setting('max_connections')::int as max_connections,
     (
         select round(coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0), 3)

@@ -217,10 +217,10 @@ def _outcome(row: Row, delivery: Delivery, effects: list[Bound]) -> Outcome:
 
 
 def _tell(row: Row, delivery: Delivery) -> None:
-    metrics.count("ForwardsDelivered" if delivery.ok else "ForwardsFailed")
+    metrics.count("ForwardsDelivered" if delivery.ok else "ForwardsFailed", app=row["app"])
     if delivery.ok:
         waited = (row["now"] - row["received_at"]).total_seconds() * 1000
-        metrics.measure("ForwardTime", waited + delivery.duration_milliseconds)
+        metrics.measure("ForwardTime", waited + delivery.duration_milliseconds, app=row["app"])
     log.info(
         "delivery ended",
         app=row["app"],

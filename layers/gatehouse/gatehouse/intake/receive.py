@@ -86,6 +86,7 @@ def receive(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str,
     """Answer one webhook request; every way it can end is one of these answers."""
     began = time.monotonic()
     request: HttpRequest | None = None
+    metrics.count("EventsReceived", gateway=gateway.NAME)
     try:
         request = read_request(event, now=desk.now())
         log.add(api_request_id=request.request_id, account=account_named_in(request))
@@ -98,6 +99,7 @@ def receive(gateway: Gateway, event: Mapping[str, Any], desk: Desk) -> dict[str,
         metrics.count(
             "SignaturesRefused" if isinstance(refusal, SignatureRefused) else "RequestsRefused", gateway=gateway.NAME
         )
+        metrics.count("RequestsRejected", reason=refusal.code)
         log.warning("request refused", code=refusal.code, reason=str(refusal))
         if request is not None:
             desk.rejections.note(desk.database, gateway.NAME, account_named_in(request), request, refusal)
@@ -131,6 +133,7 @@ def verified_account(
         verified = gateway.verify(request, account, now=now)
     if verified.secret_index > 0:
         metrics.count("OldSecretUsed", gateway=gateway.NAME)
+    metrics.count("EventsVerified", gateway=gateway.NAME)
     return account, fingerprint(account.signing_secrets[verified.secret_index])
 
 
@@ -147,10 +150,12 @@ def _take(gateway: Gateway, request: HttpRequest, desk: Desk) -> dict[str, Any]:
     delivery = Delivery(
         account, event, request.body, request.received_at, signed_by, request.request_id, request.content_type
     )
+    began = time.monotonic()
     try:
         recorded = record(desk.database(), delivery, desk.keyring())
     except (ConnectionError, TimeoutError) as away:
         return _put_away(Waiting(gateway.NAME, account.account, account, signed_by, request), desk, away)
+    metrics.measure("RecordingTime", (time.monotonic() - began) * 1000, gateway=gateway.NAME)
     tell(recorded, gateway.NAME)
     if recorded.jobs:
         desk.bell().ring(recorded.jobs)

@@ -121,13 +121,19 @@ def _of_known_topics[Told: tuple[Any, ...]](jobs: Iterable[Told]) -> list[Told]:
     return known
 
 
+def sqs_client() -> AwsClient:
+    """Return a connection to SQS, or to what stands for it."""
+    found = settings()
+    endpoint = found.aws_endpoint_url_sqs or found.aws_endpoint_url
+    return AwsClient("sqs", region=found.aws_region, endpoint_url=endpoint, credentials=credentials)
+
+
 @cache
 def bell() -> Bell:
     """Return the bell of this process."""
     found = settings()
-    endpoint = found.aws_endpoint_url_sqs or found.aws_endpoint_url
     return Bell(
-        AwsClient("sqs", region=found.aws_region, endpoint_url=endpoint, credentials=credentials),
+        sqs_client(),
         queues={"enrichment": found.enrichment_queue_url, "forwarding": found.forwarding_queue_url},
         dead_letters={"enrichment": found.enrichment_dlq_url, "forwarding": found.forwarding_dlq_url},
     )

@@ -1,0 +1,83 @@
+"""How everything stands at this moment, and what of it needs a look: what `gatehouse status` shows."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gatehouse.database import health
+from gatehouse.database.connection import Database
+from gatehouse.database.sql import load_statements
+from gatehouse.gateways import NAMES
+from gatehouse.jobs.depths import Depth
+from gatehouse.models import forwards
+
+sql = load_statements(Path(__file__).with_name("standing.sql"))
+
+Row = dict[str, Any]
+NEWEST_EVENTS = 20_000  # of all gateways: what is read to find the last of each
+LATE_SECONDS = 300  # a job that is due for longer than this needs a look
+OLD_TRANSACTION_SECONDS = 60
+LEAST_SUCCESS_PCT = 95.0
+
+
+class Standing(NamedTuple):
+    """How everything stands; `concerns` says in words what somebody should look at."""
+
+    database: Row
+    jobs: list[Row]
+    gateways: list[Row]
+    apps: list[Row]
+    failed_events: int
+    concerns: list[str]
+
+
+def standing(database: Database) -> Standing:
+    """Return how the database, its jobs, the gateways and the apps stand."""
+    server = health.check(database)
+    jobs, gateways, failed = database.flush(
+        [sql.jobs(), sql.last_events(most=NEWEST_EVENTS, gateways=list(NAMES)), sql.failed_events()], idempotent=True
+    )
+    apps = forwards.stats(database)
+    failed_events = int(failed.rows[0]["failed"])
+    concerns = [*_of_server(server), *_of_jobs(jobs.rows), *_of_apps(apps)]
+    if failed_events:
+        concerns.append(f"{_many(failed_events, 'event')} failed: gatehouse events list --status failed")
+    return Standing(server, jobs.rows, gateways.rows, apps, failed_events, concerns)
+
+
+def concerns_of(depths: Sequence[Depth]) -> list[str]:
+    """Say of which queues the dead letters need a look."""
+    return [
+        f"{_many(depth.dead_letters, 'dead letter')} of the queue {depth.queue}"
+        for depth in depths
+        if depth.dead_letters
+    ]
+
+
+def _of_server(server: Row) -> Iterable[str]:
+    if not server["ok"]:
+        yield "the database cannot be written"
+    if server["connections"] > 0.9 * server["max_connections"]:
+        yield f"{server['connections']} of {server['max_connections']} connections are in use: gatehouse db health"
+    if server["oldest_transaction_seconds"] > OLD_TRANSACTION_SECONDS:
+        yield f"a transaction is {server['oldest_transaction_seconds']:.0f} s old: gatehouse db slow"
+
+
+def _of_jobs(rows: Iterable[Row]) -> Iterable[str]:
+    for row in rows:
+        if row["dead"]:
+            how = ": gatehouse redrive --dry-run" if row["topic"] == forwards.TOPIC else ""
+            yield f"{_many(row['dead'], 'job')} of {row['topic']} given up{how}"
+        if row["oldest_due_seconds"] > LATE_SECONDS:
+            yield f"a job of {row['topic']} has been due for {row['oldest_due_seconds']} s"
+
+
+def _of_apps(rows: Iterable[Row]) -> Iterable[str]:
+    for row in rows:
+        rate = row["success_rate_pct"]
+        if rate is not None and rate < LEAST_SUCCESS_PCT:
+            yield f"{row['app']} took {rate:.1f} % of its deliveries in 24 hours: gatehouse forwards list --failed"
+
+
+def _many(count: int | None, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
