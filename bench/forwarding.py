@@ -267,7 +267,7 @@ def _send_for(stack: dict[str, Any], seconds: int) -> list[str]:
 
 def _delays(rows: Any, references: list[str]) -> list[float]:
     """Return the seconds from receipt to delivery of each, once all are there."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while True:
         found = rows.query(
             "select extract(epoch from l.created_at - e.received_at)::double precision as seconds"

@@ -12,6 +12,7 @@ from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.forwarding.app_rows import set_up
 from gatehouse.forwarding.deliver import Deliverer, Patience
+from gatehouse.forwarding.silence import Silence
 from gatehouse.forwarding.worker import Desk, forward
 from gatehouse.gateways import gateway_named
 from gatehouse.http_request import PLAIN_CONTENT_TYPE
@@ -117,6 +118,7 @@ class Story:
             transport=self.transport,
             patience=self.patience,
             allowed_local=self.allowed_local,
+            silence=Silence(),
             deliverer=lambda transport, **more: Deliverer(transport, sleep=self.waits.append, random=AnyHalf(), **more),
         )
 

@@ -3,6 +3,7 @@
 sign.py          what lets an app check that it was us                            pure
 outcome.py       what an answer means: delivered, final, retry, gone              pure
 circuit.py       leaving an app alone that does not answer                        pure
+silence.py       knowing within a process that an app has just fallen silent
 rate.py          sending to an app no faster than it wants                        pure
 loops.py         knowing our own requests when they come back to us               pure
 excerpt.py       what may be told of an answer                                    pure

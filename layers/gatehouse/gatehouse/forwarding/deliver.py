@@ -4,6 +4,7 @@
     delivery = deliverer.deliver(message, app)
     delivery.what          delivered | final | retry | gone, see outcome.py
 
+`may_try_again` is asked before each further attempt, and told how the last one ended.
 An attempt has one deadline from looking up the name to the answer. A redirect is not followed, and is final. An answer
 that asks for more patience than this delivery has ends it; the queue comes again.
 """
@@ -35,6 +36,7 @@ MOST_RETRY_AFTER_SECONDS = 86_400.0
 MOST_NAME_CHARACTERS = 200
 MOST_MESSAGE_CHARACTERS = 300
 JITTER = (0.8, 1.2)
+TIMEOUT = "TIMEOUT"
 
 _PLAIN = "!\"#$&'()*+,/:;<=>?@[\\]^`{|}~"  # beside letters, digits and _.-, what a header may say as it is; no space
 
@@ -116,6 +118,7 @@ class Deliverer:
         *,
         patience: Patience = Patience(),  # noqa: B008 - it cannot be changed
         allowed_local: Sequence[str] = (),
+        may_try_again: Callable[[str | None], bool] = lambda _error_class: True,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -124,6 +127,7 @@ class Deliverer:
         self._transport = transport
         self._patience = patience
         self._allowed_local = frozenset(allowed_local)
+        self._may_try_again = may_try_again
         self._now = now
         self._clock = clock
         self._sleep = sleep
@@ -144,7 +148,7 @@ class Deliverer:
                 attempt_count += 1
                 attempt = self._attempt(target, headers, message, app)
                 wait = self._wait_seconds(attempt, attempt_count)
-                if wait is None:
+                if wait is None or not self._may_try_again(attempt.error_class):
                     break
                 self._sleep(wait)
         return Delivery(
@@ -228,7 +232,7 @@ def _as_header(name: str) -> str:
 def _network_failure(target: Target, reason: OSError) -> tuple[str, str]:
     """Return class and message of an attempt that got no answer."""
     if isinstance(reason, TimeoutError):
-        return "TIMEOUT", f"{target.host} did not answer in time"
+        return TIMEOUT, f"{target.host} did not answer in time"
     if isinstance(reason, socket.gaierror):
         return "NAME_UNKNOWN", f"{target.host} has no address: {reason.strerror}"
     if isinstance(reason, ssl.SSLCertVerificationError):

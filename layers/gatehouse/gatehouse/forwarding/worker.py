@@ -15,9 +15,10 @@ from gatehouse.forwarding import circuit as circuits
 from gatehouse.forwarding import rate
 from gatehouse.forwarding.app_rows import bucket_of, circuit_of, opened, sql, with_secret
 from gatehouse.forwarding.connections import Connections
-from gatehouse.forwarding.deliver import App, Deliverer, Delivery, Message, Patience, Transport
+from gatehouse.forwarding.deliver import TIMEOUT, App, Deliverer, Delivery, Message, Patience, Transport
 from gatehouse.forwarding.outcome import What
 from gatehouse.forwarding.sign import message_id
+from gatehouse.forwarding.silence import Silence
 from gatehouse.http_request import PLAIN_CONTENT_TYPE
 from gatehouse.jobs.claim import Done, Held, Hopeless, Job, Outcome, Postponed, Worker
 from gatehouse.observability import log, metrics
@@ -45,6 +46,7 @@ class Desk(NamedTuple):
     router_source: str = "nexai-paystack-router"
     allowed_local: tuple[str, ...] = ()
     deliverer: Callable[..., Deliverer] = Deliverer
+    silence: Silence = Silence()  # of this process
 
 
 def workers() -> Mapping[str, Worker]:
@@ -139,8 +141,17 @@ def _deliver(row: Row, body: bytes, desk: Desk) -> Delivery:
         row["content_type"] or PLAIN_CONTENT_TYPE,
     )
     app = App(row["url"], content.secrets, content.headers, row["router_source"] or desk.router_source)
-    deliverer = desk.deliverer(desk.transport, patience=patience, allowed_local=desk.allowed_local)
-    return deliverer.deliver(message, app)
+    whose = (row["merchant"], row["app"])
+    deliverer = desk.deliverer(
+        desk.transport,
+        patience=patience,
+        allowed_local=desk.allowed_local,
+        may_try_again=lambda error_class: error_class != TIMEOUT or not desk.silence.note(whose),
+    )
+    delivery = deliverer.deliver(message, app)
+    if delivery.status_code is not None:
+        desk.silence.broken(whose)
+    return delivery
 
 
 def _note_failure(row: Row, delivery: Delivery, desk: Desk) -> None:
@@ -183,9 +194,11 @@ def _effects(job: Job, row: Row, delivery: Delivery) -> list[Bound]:
         event_row=row["event_row"],
         job=job.id,
     )
+    was_well = row["circuit_state"] == "closed" and row["circuit_failures"] == 0  # nearly always: nothing to note
+    answers = [] if was_well else [sql.close_circuit(**app)]
     because: Mapping[What, list[Bound]] = {
-        "delivered": [sql.close_circuit(**app)],
-        "final": [sql.close_circuit(**app)],
+        "delivered": answers,
+        "final": answers,
         "gone": [sql.pause(**app, because="it answered 410: it wants nothing more")],
         "retry": [],
     }
