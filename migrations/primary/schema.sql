@@ -828,6 +828,23 @@ $function$;
 REVOKE ALL ON FUNCTION erase_one_past_retention() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_one_past_retention() TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.erase_payloads(p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    gone bigint;
+begin
+    delete from webhook_payloads where merchant = working_for() and webhook_event_id = any (p_events);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_payloads(bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_payloads(bigint[]) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.erase_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS bigint
  LANGUAGE plpgsql
