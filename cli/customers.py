@@ -73,14 +73,20 @@ def show(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> N
 @app.command()
 def export(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
     """Write everything that is known of a person, as JSON; with what gateways sent, where the data keys are at hand."""
-    known = privacy.export_customer(ops_database(), merchant, email, _keys_at_hand())
+    known = privacy.export_customer(
+        ops_database(), merchant, email, _keys_at_hand("what gateways sent is not among it")
+    )
     output.say(json.dumps(known, indent=2, ensure_ascii=False))
 
 
 @app.command()
 def erase(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT, yes: YesOption = False) -> None:
     """Erase a person: payloads deleted, personal fields emptied everywhere; money and audit stay. Not to be undone."""
-    done = privacy.erase_customer(ops_database(), merchant, email, dry_run=not yes, actor=actor())
+    database = ops_database()
+    done = privacy.erase_customer(database, merchant, email, dry_run=not yes, actor=actor())
+    if keys := _keys_at_hand("the events that failed or were ignored were not looked into"):
+        found = privacy.erase_payloads_naming(database, merchant, email, keys, dry_run=not yes, actor=actor())
+        done["webhook_payloads"] += found
     _tell(done, "erased" if yes else "would be erased")
     if not yes:
         output.say("nothing was changed: give --yes to do it")
@@ -123,11 +129,11 @@ def retention(yes: YesOption = False) -> None:
     output.say(f"{len(due)} past their day" if due else "nobody is past their day")
 
 
-def _keys_at_hand() -> Keyring | None:
+def _keys_at_hand(otherwise: str) -> Keyring | None:
     try:
         return keyring()
     except SettingError as missing:
-        output.note(f"without what the gateways sent: {missing}")
+        output.note(f"{otherwise}: {missing}")
         return None
 
 

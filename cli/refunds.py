@@ -127,7 +127,7 @@ def _minor(amount: str | None, currency: str | None) -> int | None:
     try:
         return to_minor(amount, currency or "")
     except ValueError as reason:
-        raise typer.BadParameter(str(reason)) from None
+        raise typer.BadParameter(str(reason), param_hint="--amount") from None
 
 
 def _ring(job_id: int) -> None:

@@ -1171,6 +1171,23 @@ $function$;
 REVOKE ALL ON FUNCTION erase_one_past_retention() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_one_past_retention() TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.erase_payloads(p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    gone bigint;
+begin
+    delete from webhook_payloads where merchant = working_for() and webhook_event_id = any (p_events);
+    get diagnostics gone = row_count;
+    return gone;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_payloads(bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_payloads(bigint[]) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.erase_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS bigint
  LANGUAGE plpgsql
@@ -3081,6 +3098,78 @@ end
 $function$;
 REVOKE ALL ON FUNCTION orders_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION orders_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.payments_called(p_object_id text, p_gateway text)
+ RETURNS SETOF bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 1
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query
+        with recursive gateways as (
+            (select po.gateway from payment_objects po order by po.gateway limit 1)
+            union all
+            select following.gateway
+            from gateways g
+            cross join lateral (
+                select po.gateway from payment_objects po where po.gateway > g.gateway order by po.gateway limit 1
+            ) as following
+        ),
+        accounts as (
+            select a.gateway, a.account from gateway_accounts a where a.merchant = merchant_now
+            union
+            select g.gateway, 'default' from gateways g  -- in the settings, and in no table
+        ),
+        kinds as (
+            select a.gateway, a.account, first.kind
+            from accounts a
+            cross join lateral (
+                select po.kind from payment_objects po
+                where po.gateway = a.gateway and po.account = a.account order by po.kind limit 1
+            ) as first
+            union all
+            select k.gateway, k.account, following.kind
+            from kinds k
+            cross join lateral (
+                select po.kind from payment_objects po
+                where po.gateway = k.gateway and po.account = k.account and po.kind > k.kind order by po.kind limit 1
+            ) as following
+        )
+        select po.payment_id
+        from kinds k
+        join payment_objects po on (po.gateway, po.account, po.kind) = (k.gateway, k.account, k.kind)
+            and po.object_id = p_object_id
+        where po.merchant = merchant_now and (p_gateway is null or po.gateway = p_gateway);
+    if found then
+        return;
+    end if;
+    return query
+        with recursive kinds as (
+            (
+                select po.gateway, po.account, po.kind from payment_objects po
+                order by po.gateway, po.account, po.kind limit 1
+            )
+            union all
+            select following.gateway, following.account, following.kind
+            from kinds k
+            cross join lateral (
+                select po.gateway, po.account, po.kind from payment_objects po
+                where (po.gateway, po.account, po.kind) > (k.gateway, k.account, k.kind)
+                order by po.gateway, po.account, po.kind limit 1
+            ) as following
+        )
+        select po.payment_id
+        from kinds k
+        join payment_objects po on (po.gateway, po.account, po.kind) = (k.gateway, k.account, k.kind)
+            and po.object_id = p_object_id
+        where po.merchant = merchant_now and (p_gateway is null or po.gateway = p_gateway);
+end
+$function$;
+REVOKE ALL ON FUNCTION payments_called(text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payments_called(text,text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]

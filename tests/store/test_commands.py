@@ -10,6 +10,8 @@ import pytest
 from gatehouse.database.connection import Database
 from gatehouse.facts import CustomerFact, ObjectName
 from gatehouse.intake.record import record
+from gatehouse.models import api_keys
+from gatehouse.models.refunds import request_refund
 from gatehouse.sealing import Keyring
 from tests.store.store import paid, told
 from tests.support import command_line
@@ -118,3 +120,83 @@ def test_what_was_recorded_before_there_were_customers_is_given_its_customer(
     for wrong in ("orders/1", "payments/x", "payments"):
         refused = gatehouse(here, "customers", "backfill", "--after", wrong)
         assert (refused.returncode, "payments or gateway_customers" in refused.stderr) == (2, True)
+
+
+@pytest.mark.req("O5", "P2", "P3")
+def test_orders_are_listed_by_filters_and_in_pages(gatehouse_database: GatehouseDatabase) -> None:
+    here = gatehouse_database
+    assert "early_bird" in done(here, "orders", "types", "--add", "early_bird")
+    twice = gatehouse(here, "orders", "types", "--add", "early_bird")
+    assert (twice.returncode, "early_bird" in twice.stderr) == (1, True)
+    for place, item_type in enumerate(("vip", "early_bird", "vip")):
+        item = {"item_type": item_type, "unit_minor": 100}
+        cart = CART | {"items": [item], "order": CART["order"] | {"reference": f"web-{place}"}}
+        done(here, "orders", "create", "-", stdin=json.dumps(cart))
+
+    def references(*arguments: str) -> list[str]:
+        return [json.loads(line)["reference"] for line in done(here, "orders", *arguments, "--json").splitlines()]
+
+    assert references("list", "--item-type", "vip") == ["web-2", "web-0"]
+    assert references("search", "john@exam", "--item-type", "early_bird") == ["web-1"]
+    assert references("list", "--status", "completed") == references("list", "--before", "2026-01-01") == []
+    first = done(here, "orders", "list", "--limit", "2")
+    following = first.partition("more: --after ")[2].strip()
+    assert references("list", "--limit", "2", "--after", following) == ["web-0"]
+    assert "processing" in done(here, "orders", "status", "web-0", "processing")
+    assert references("list", "--status", "processing") == ["web-0"]
+    for wrong, told_of in (
+        (("list", "--status", "paid"), "status: must be one of pending"),
+        (("list", "--after", "x"), "after"),
+        (("show", "web-9"), "no order is named web-9"),
+        (("status", "web-0", "pending"), "can only become completed, failed, cancelled"),
+    ):
+        refused = gatehouse(here, "orders", *wrong)
+        assert (refused.returncode, told_of in refused.stderr) == (1, True), refused.stderr
+
+
+@pytest.mark.req("O5", "P6")
+def test_an_unknown_refund_is_listed_and_sent_again_by_a_person(
+    gatehouse_database: GatehouseDatabase, intake: Database, api: Database, keyring: Keyring
+) -> None:
+    here = gatehouse_database
+    (payment,) = record(intake, told("evt", paid("pi_1", 2500)), keyring).changed
+    request = str(request_refund(api, "default", payment.id, amount_minor=1000, reason="rain").id)
+    here.sql(f"update refund_requests set state = 'unknown', failure = 'interrupted' where id = '{request}'")
+    here.sql("update jobs set status = 'done', finished_at = now()")
+    assert request in done(here, "refunds", "list", "--state", "unknown")
+    assert "interrupted" in done(here, "refunds", "show", request)
+    assert "pending" in done(here, "refunds", "send-again", request, "--yes")
+    assert here.sql("select status, attempts from jobs") == [["waiting", 0]]
+    for wrong, told_of in (
+        (("list", "--state", "lost"), "state: must be one of"),
+        (("request", "pi_9"), "no payment has this id"),
+        (("request", "pi_1", "--amount", "1.005"), "--amount"),
+    ):
+        refused = gatehouse(here, "refunds", *wrong)
+        assert (refused.returncode in (1, 2), told_of in refused.stderr) == (True, True), refused.stderr
+
+
+@pytest.mark.req("O5", "P14")
+def test_keys_are_made_listed_and_revoked(gatehouse_database: GatehouseDatabase, api: Database) -> None:
+    here = gatehouse_database
+    made = done(here, "keys", "create", "books", "--merchant", "default", "--role", "developer", "--rate", "30").split()
+    key = made[-1]
+    assert (len(key), key.startswith("gh_")) == (55, True)
+    found = api_keys.use_key(api, key)
+    assert found
+    assert (found.merchant, found.role, found.answer) == ("default", "developer", "ok")
+    done(here, "keys", "create", "watch", "--all-merchants", "--role", "ops", "--days", "0")
+    listed = done(here, "keys", "list")
+    assert key not in listed
+    assert all(word in listed for word in ("books", "developer", "30", "(every)", "never ends", key[3:11]))
+    assert "opens nothing any more" in done(here, "keys", "revoke", key[3:11])
+    assert "revoked" in done(here, "keys", "list")
+    for arguments, code, told_of in (
+        (("create", "x"), 1, "--merchant NAME, or --all-merchants"),
+        (("create", "x", "--all-merchants"), 1, "has the role ops"),
+        (("create", "x", "--merchant", "nobody"), 1, "there is no merchant nobody"),
+        (("create", "x", "--merchant", "default", "--role", "king"), 2, "must be one of"),
+        (("revoke", "nobody00"), 1, "nobody00"),
+    ):
+        refused = gatehouse(here, "keys", *arguments)
+        assert (refused.returncode, told_of in " ".join(refused.stderr.split())) == (code, True), refused.stderr

@@ -19,7 +19,7 @@ MODELS = (audit, customers, order_items, orders, payments, privacy, refunds)
 
 @pytest.mark.req("P2", "P3", "P5", "P6", "P14")
 def test_the_examples_run(ops: Database, intake: Database, keyring: Keyring) -> None:
-    names = {"database": ops}
+    names: dict[str, object] = {"database": ops, "keyring": keyring}
     text = DOCUMENT.read_text()
     pieces = list(PIECES.finditer(text))
     assert sum(piece[2] is not None for piece in pieces) == 1

@@ -36,6 +36,7 @@ from gatehouse.models.privacy import (
     customers_past_retention,
     erase_customer,
     erase_past_retention,
+    erase_payloads_naming,
     export_customer,
 )
 from gatehouse.models.products import put_products
@@ -208,6 +209,7 @@ def test_an_export_has_everything_and_an_erasure_leaves_nothing(
         "memberships": 0,  # nothing here is paid by contract; tests/membership has those who are
         "api_answers": 1,
         "app_transactions": 2,
+        "events_of_no_facts": 0,
         "jobs": 1,
         "redrives": 1,
         "refund_requests": 1,
@@ -252,6 +254,34 @@ def test_what_is_told_again_brings_nothing_back(
     gatehouse_database.sql("delete from jobs")  # the job of an event that came later holds what its gateway needs
     left = everything(gatehouse_database)
     assert lines_about_john(left) == []
+
+
+@pytest.mark.req("P14")
+def test_events_of_which_nothing_was_made_are_looked_into(
+    intake: Database, ops: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    bodies = {
+        "evt_name": b'{"buyer": {"mail": "JOHN.DOE@example.com"}}',
+        "evt_form": b"email=john.doe%40example.com&x=1",
+        "evt_big": b'{"mail": "bigjohn.doe@example.com"}',
+        "evt_au": b'{"mail": "john.doe@example.com.au"}',
+        "evt_none": b"{}",
+    }
+    for event, body in bodies.items():
+        ignored = told(event)
+        record(intake, ignored._replace(event=ignored.event._replace(ignored_because="unknown"), body=body), keyring)
+    mine = ["evt_name", "evt_form"]
+    known = export_customer(ops, DEFAULT, EMAIL, keyring)
+    assert [each["event_id"] for each in known["events_of_no_facts"]] == mine
+    assert json.loads(json.dumps(known)) == known
+    assert erase_payloads_naming(ops, DEFAULT, EMAIL, keyring, dry_run=True) == 2
+    assert erase_payloads_naming(ops, "other", EMAIL, keyring) == 0
+    kept = "select e.event_id from webhook_events e join webhook_payloads p on p.webhook_event_id = e.id order by e.id"
+    assert len(gatehouse_database.sql(kept)) == 5
+    assert erase_payloads_naming(ops, DEFAULT, EMAIL, keyring) == 2
+    assert [each[0] for each in gatehouse_database.sql(kept)] == ["evt_big", "evt_au", "evt_none"]
+    with pytest.raises(NotFound):
+        export_customer(ops, DEFAULT, EMAIL, keyring)
 
 
 @pytest.mark.req("P14")

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, Statement
 from gatehouse.errors import NotFound, ValidationError
+from gatehouse.facts import ObjectName
 from gatehouse.intake.record import record
 from gatehouse.models import audit, browse, customers, order_items, orders, payments, refunds
 from gatehouse.models.customers import NewCustomer, change_customer, find_customer_by_email, list_customers
@@ -24,6 +26,7 @@ from gatehouse.models.orders import (
     set_order_status,
 )
 from gatehouse.models.payments import list_payments, payments_by_reference, payments_of_customer
+from gatehouse.models.scope import flush_for
 from gatehouse.sealing import Keyring
 from tests.store.store import DEFAULT, FESTIVAL, JOHN, PASSES, TOTAL, paid, refunded, told
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -127,6 +130,34 @@ def test_an_order_is_found_by_number_reference_or_any_name_of_its_payment(
         find_order_named(api, DEFAULT, "pi_2")
 
 
+def test_a_payment_is_found_by_a_name_at_any_account_and_gateway(
+    intake: Database, api: Database, keyring: Keyring, gatehouse_database: GatehouseDatabase
+) -> None:
+    gatehouse_database.sql(
+        "insert into merchants (id, name) values ('other', 'Other');"
+        "insert into gateway_accounts (gateway, account, merchant, mode, credentials, key_id)"
+        " values ('stripe', 'eu', 'default', 'both', '', 'k1'), ('stripe', 'sold', 'other', 'both', '', 'k1')"
+    )
+    homes = [("stripe", "default"), ("stripe", "eu"), ("paystack", "default"), ("stripe", "sold")]
+    for place, (gateway, account) in enumerate(homes):
+        also = (ObjectName("charge", f"ch_{place}"), ObjectName("invoice", "the_same"))
+        its = GatewayAccount(gateway, account, DEFAULT, "both", ())
+        record(intake, told(f"evt_{place}", paid(f"pi_{place}", also=also), account=its), keyring)
+
+    def called(merchant: str, name: str, gateway: str | None = None) -> list[tuple[str, str]]:
+        bound = payments.sql.payments_by_object(merchant=merchant, object_id=name, gateway=gateway)
+        (rows,) = flush_for(api, merchant, bound)
+        return [(row["gateway"], row["account"]) for row in rows]
+
+    for place, home in enumerate(homes):  # the last one has changed hands since
+        for name in (f"pi_{place}", f"ch_{place}"):
+            assert called(DEFAULT, name) == [home]
+            assert called("other", name) == []
+    assert called(DEFAULT, "the_same") == homes[:3]
+    assert called(DEFAULT, "the_same", "paystack") == homes[2:3]
+    assert called(DEFAULT, "the_same", "paypal") == []
+
+
 def test_a_customer_is_found_with_all_that_they_bought(intake: Database, api: Database, keyring: Keyring) -> None:
     order = make(api, "web-7")
     make(api, "other", customer=NewCustomer("mary@site.org", "Mary"))
@@ -193,7 +224,7 @@ PLANS: list[tuple[Bound, str]] = [
     (orders.sql.search_orders(text="john", **WORDED), "orders_pkey"),
     (orders.sql.order_by_id(order_id=1, **ONE), "orders_pkey"),
     (orders.sql.orders_named(name="web-7", **ONE), "orders_reference"),
-    (orders.sql.orders_named(name="web-7", **ONE), "payment_objects_"),
+    (orders.sql.orders_named(name="web-7", **ONE), "payments_pkey"),
     (orders.sql.orders_of_customer(customer_id=7, **FIRST), "orders_customer"),
     (orders.sql.order_counts(**SUMS), "orders_newest"),
     (order_items.sql.items_of_order(order_id=1, **ONE), "order_items_order"),
@@ -214,7 +245,7 @@ PLANS: list[tuple[Bound, str]] = [
     (payments.sql.payments_by_reference(reference="web-7", most=20, **ONE), "payments_reference"),
     (payments.sql.payments_of_order(order_id=1, **ONE), "payments_order"),
     (payments.sql.payments_of_customer(customer_id=1, most=20, **ONE), "payments_customer_id"),
-    (payments.sql.payments_by_object(object_id="pi_1", gateway="stripe", **ONE), "payment_objects_"),
+    (payments.sql.payments_by_object(object_id="pi_1", gateway="stripe", **ONE), "payments_pkey"),
     (refunds.sql.list_refunds(status=None, **FIRST), "refunds_newest"),
     (refunds.sql.refunds_of_order(order_id=1, **ONE), "payments_order"),
     (audit.sql.history_of_row(table_name="orders", row_id=1, **ONE), "payment_audit_log_pkey"),

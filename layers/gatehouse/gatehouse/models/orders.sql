@@ -60,8 +60,7 @@ where o.merchant = :merchant::text and o.id in (
     union
     select order_id from payments where merchant = :merchant::text and reference = :name::text
     union
-    select p.order_id from payment_objects po join payments p on p.id = po.payment_id
-    where po.merchant = :merchant::text and po.object_id = :name::text
+    select order_id from payments where merchant = :merchant::text and id in (select payments_called(:name::text, null))
 )
 order by o.id desc
 limit 20;

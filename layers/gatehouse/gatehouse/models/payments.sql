@@ -18,9 +18,7 @@ select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_mi
        p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null and p.id in (
-    select payment_id from payment_objects
-    where merchant = :merchant::text and object_id = :object_id::text
-      and (:gateway::text is null or gateway = :gateway::text)
+    select payments_called(:object_id::text, :gateway::text)
 )
 order by p.id;
 

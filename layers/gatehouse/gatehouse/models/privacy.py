@@ -1,9 +1,12 @@
 """What is known of a person by their e-mail address: shown as a whole, and erased."""
 
+import re
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
@@ -12,6 +15,10 @@ from gatehouse.models.customers import checked_email
 from gatehouse.models.scope import MOST_ATTEMPTS, flush_for
 from gatehouse.observability import log
 from gatehouse.sealing import Keyring
+
+# Of john@example.com, neither bigjohn@example.com nor john@example.com.au is the same.
+PART_OF_NO_OTHER = r"(?<![\w.%+-]){}(?![\w-]|[.]\w)"
+PAYLOADS_AT_ONCE = 200
 
 sql = load_statements(Path(__file__).with_name("privacy.sql"))
 
@@ -34,6 +41,8 @@ def export_customer(database: Database, merchant: str, email: str, keyring: Keyr
         database, merchant, sql.export_customer(email=address), sql.memberships_of_person(email=address)
     )
     known: dict[str, Any] = rows[0]["known"] | {"memberships": memberships[0]["known"]}
+    if keyring:
+        known["events_of_no_facts"] = list(payloads_naming(database, merchant, email, keyring))
     if not any(known.values()):
         raise NotFound("nothing is known of this e-mail address")
     if keyring:
@@ -45,6 +54,36 @@ def export_customer(database: Database, merchant: str, email: str, keyring: Keyr
             raw[event["id"]] = opened.decode(errors="replace")
         known["webhook_events"] = [event | {"raw": raw[each]} for each, event in events.items()]
     return known
+
+
+def payloads_naming(database: Database, merchant: str, email: str, keyring: Keyring) -> Iterator[dict[str, Any]]:
+    """Look into the bytes of all events that failed or were ignored; yield those that name this address, with `raw`.
+
+    Nothing was made of these, so only their bytes tell of whom they speak. Every one is opened: that may take minutes.
+    """
+    address = checked_email(email).lower()
+    names = re.compile(
+        "|".join(PART_OF_NO_OTHER.format(re.escape(each)) for each in (address, quote(address, safe="")))
+    )
+    last_id = 0
+    while rows := database.query(sql.payloads_of_no_facts, merchant=merchant, after_id=last_id, most=PAYLOADS_AT_ONCE):
+        for row in rows:
+            opened = keyring.open(row["key_id"], row["sealed"], (row["gateway"], row["account"], row["event_id"]))
+            raw = opened.decode(errors="replace")
+            if names.search(raw.lower()):
+                kept = {name: value for name, value in row.items() if name not in ("key_id", "sealed")}
+                yield kept | {"received_at": row["received_at"].isoformat(), "raw": raw}
+        last_id = rows[-1]["id"]
+
+
+def erase_payloads_naming(
+    database: Database, merchant: str, email: str, keyring: Keyring, *, dry_run: bool = False, actor: str = ""
+) -> int:
+    """Delete the bytes of events that failed or were ignored and name this address; return how many those are."""
+    found = [row["id"] for row in payloads_naming(database, merchant, email, keyring)]
+    if found and not dry_run:
+        flush_for(database, merchant, sql.erase_payloads(rows=found), actor=actor)
+    return len(found)
 
 
 def erase_customer(

@@ -16,6 +16,19 @@ select erase_gateway_answers(:email::text) as erased;
 -- What the gateways sent, sealed, of some events.
 select webhook_event_id, key_id, sealed from webhook_payloads where webhook_event_id = any (:rows::bigint[]);
 
+-- name: payloads_of_no_facts
+-- What the gateways sent, sealed, of the next events that failed or were ignored.
+select e.id, e.gateway, e.account, e.event_id, e.type, e.received_at, p.key_id, p.sealed
+from webhook_events e
+join webhook_payloads p on p.webhook_event_id = e.id and p.received_at = e.received_at
+where e.merchant = :merchant::text and e.status <> 'applied' and e.id > :after_id::bigint
+order by e.id
+limit :most::integer;
+
+-- name: erase_payloads
+-- Deletes the sealed bytes of some events.
+select erase_payloads(:rows::bigint[]) as gone;
+
 -- name: erase_customer
 -- Erases a person; how many rows of each table were changed.
 select erase_customer(:email::text) as done;
