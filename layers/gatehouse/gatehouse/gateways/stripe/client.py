@@ -180,7 +180,9 @@ class StripeClient:
         wanted = {kind: object_id, "expand[]": "data.balance_transaction"}
         return self._listed("/v1/refunds", wanted)
 
-    def _listed(self, path: str, wanted: Mapping[str, str], *, most_pages: int = MOST_PAGES) -> Iterator[Mapping[str, Any]]:
+    def _listed(
+        self, path: str, wanted: Mapping[str, str], *, most_pages: int = MOST_PAGES
+    ) -> Iterator[Mapping[str, Any]]:
         """Give all objects of a list, page by page."""
         after: dict[str, str] = {}
         for _page in range(most_pages):
