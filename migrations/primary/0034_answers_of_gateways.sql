@@ -99,35 +99,46 @@ begin
 end
 $$;
 
--- Deletes the answers about one person; how many. Called before the person is erased, in the same transaction: it takes
--- the locks that the erasure takes, in the same order.
-create function erase_gateway_answers(p_email text) returns bigint
-language plpgsql security definer set search_path = public, pg_temp as $$
+-- The names that gateways have for what is known of a person; `p_theirs` holds the ids of their rows by kind.
+create function names_of_person(p_theirs jsonb)
+returns table (gateway text, account text, kind text, object_id text)
+language sql stable as $$
+    select po.gateway, po.account, po.kind, po.object_id from payment_objects po
+    where po.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+    union
+    select sn.gateway, sn.account, sn.kind, sn.object_id
+    from jsonb_each(p_theirs) as kinds, jsonb_array_elements_text(kinds.value) as one
+    join subject_names sn on sn.subject_id = one::bigint
+    where sn.subject_kind = kinds.key
+$$;
+
+-- Deletes what the gateways' APIs answered about a person; how many answers.
+create function erase_person_in_gateway_answers(
+    p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[]
+) returns bigint
+language plpgsql as $$
 declare
-    merchant_now text := working_for();
-    key_now text := lower(p_email);
-    customer bigint;
     erased bigint;
 begin
-    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
-    perform from payments
-    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
-    order by id for update;
-    with theirs as (
-        select * from subjects_of_person(merchant_now, key_now, customer)
-    ), named as (
-        select po.gateway, po.account, po.kind, po.object_id
-        from theirs t join payment_objects po on t.kind = 'payment' and po.payment_id = t.id
-        union
-        select sn.gateway, sn.account, sn.kind, sn.object_id
-        from theirs t join subject_names sn on sn.subject_kind = t.kind and sn.subject_id = t.id
-    )
-    delete from gateway_answers a using named n
+    delete from gateway_answers a using names_of_person(p_theirs) n
     where a.gateway = n.gateway and a.account = n.account and a.kind = n.kind and a.object_id = n.object_id
-      and a.merchant = merchant_now;
+      and a.merchant = p_merchant;
     get diagnostics erased = row_count;
     return erased;
 end
+$$;
+
+-- Tells what was answered about a person, and when; the answers themselves are sealed.
+create function export_person_in_gateway_answers(
+    p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[]
+) returns jsonb
+language sql stable as $$
+    select coalesce(jsonb_agg(
+        jsonb_build_object('gateway', a.gateway, 'account', a.account, 'kind', a.kind, 'object_id', a.object_id,
+            'answered_at', a.answered_at) order by a.answered_at, a.object_id), '[]')
+    from gateway_answers a
+    join names_of_person(p_theirs) n using (gateway, account, kind, object_id)
+    where a.merchant = p_merchant
 $$;
 
 -- Keeps what is told of an erased person from bringing anything personal back: no fact, and not what it was read from.
@@ -181,9 +192,8 @@ begin
 end
 $$;
 
-revoke execute on function drop_old_answers(integer, boolean), erase_gateway_answers(text) from public;
+revoke execute on function drop_old_answers(integer, boolean) from public;
 grant execute on function drop_old_answers(integer, boolean) to gatehouse_worker, gatehouse_ops;
-grant execute on function erase_gateway_answers(text) to gatehouse_ops;
 
 -- migrate: down
 
@@ -235,7 +245,9 @@ begin
 end
 $$;
 
-drop function erase_gateway_answers(text);
+drop function export_person_in_gateway_answers(text, text, bigint, jsonb, bigint[]);
+drop function erase_person_in_gateway_answers(text, text, bigint, jsonb, bigint[]);
+drop function names_of_person(jsonb);
 create or replace function subjects_of_person(p_merchant text, p_email_key text, p_customer_id bigint)
 returns table (kind text, id bigint)
 language plpgsql stable as $$

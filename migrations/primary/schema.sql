@@ -1093,41 +1093,6 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
-CREATE OR REPLACE FUNCTION public.erase_gateway_answers(p_email text)
- RETURNS bigint
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'public', 'pg_temp'
-AS $function$
-declare
-    merchant_now text := working_for();
-    key_now text := lower(p_email);
-    customer bigint;
-    erased bigint;
-begin
-    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
-    perform from payments
-    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
-    order by id for update;
-    with theirs as (
-        select * from subjects_of_person(merchant_now, key_now, customer)
-    ), named as (
-        select po.gateway, po.account, po.kind, po.object_id
-        from theirs t join payment_objects po on t.kind = 'payment' and po.payment_id = t.id
-        union
-        select sn.gateway, sn.account, sn.kind, sn.object_id
-        from theirs t join subject_names sn on sn.subject_kind = t.kind and sn.subject_id = t.id
-    )
-    delete from gateway_answers a using named n
-    where a.gateway = n.gateway and a.account = n.account and a.kind = n.kind and a.object_id = n.object_id
-      and a.merchant = merchant_now;
-    get diagnostics erased = row_count;
-    return erased;
-end
-$function$;
-REVOKE ALL ON FUNCTION erase_gateway_answers(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION erase_gateway_answers(text) TO gatehouse_ops;
-
 CREATE OR REPLACE FUNCTION public.erase_notes_of_memberships()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1203,6 +1168,22 @@ begin
 end
 $function$;
 REVOKE ALL ON FUNCTION erase_person_in_api_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_person_in_gateway_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+declare
+    erased bigint;
+begin
+    delete from gateway_answers a using names_of_person(p_theirs) n
+    where a.gateway = n.gateway and a.account = n.account and a.kind = n.kind and a.object_id = n.object_id
+      and a.merchant = p_merchant;
+    get diagnostics erased = row_count;
+    return erased;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_person_in_gateway_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.erase_person_in_redrives(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS bigint
@@ -1397,6 +1378,20 @@ AS $function$
     where t.merchant = p_merchant and t.webhook_event_id = any (p_events)
 $function$;
 REVOKE ALL ON FUNCTION export_person_in_app_transactions(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.export_person_in_gateway_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select coalesce(jsonb_agg(
+        jsonb_build_object('gateway', a.gateway, 'account', a.account, 'kind', a.kind, 'object_id', a.object_id,
+            'answered_at', a.answered_at) order by a.answered_at, a.object_id), '[]')
+    from gateway_answers a
+    join names_of_person(p_theirs) n using (gateway, account, kind, object_id)
+    where a.merchant = p_merchant
+$function$;
+REVOKE ALL ON FUNCTION export_person_in_gateway_answers(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.export_person_in_jobs(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS jsonb
@@ -2902,6 +2897,20 @@ end
 $function$;
 REVOKE ALL ON FUNCTION memberships_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION memberships_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.names_of_person(p_theirs jsonb)
+ RETURNS TABLE(gateway text, account text, kind text, object_id text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select po.gateway, po.account, po.kind, po.object_id from payment_objects po
+    where po.payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
+    union
+    select sn.gateway, sn.account, sn.kind, sn.object_id
+    from jsonb_each(p_theirs) as kinds, jsonb_array_elements_text(kinds.value) as one
+    join subject_names sn on sn.subject_id = one::bigint
+    where sn.subject_kind = kinds.key
+$function$;
 
 CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
  RETURNS text

@@ -97,17 +97,11 @@ def erase_customer(
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
             with database.transaction() as transaction:
-                answers, rows = flush_for(
-                    transaction,
-                    merchant,
-                    sql.erase_gateway_answers(email=address),  # first: afterwards nothing leads to them
-                    sql.erase_customer(email=address),
-                    actor=actor,
-                )
+                (rows,) = flush_for(transaction, merchant, sql.erase_customer(email=address), actor=actor)
                 if dry_run:
                     transaction.undo()
             done: dict[str, int] = rows[0]["done"]
-            return done | {"gateway_answers": answers[0]["erased"]}
+            return done
         except TransactionConflict:  # with an event of the same person that was being recorded
             if attempt == MOST_ATTEMPTS:
                 raise

@@ -8,10 +8,6 @@ select export_customer(:email::text) as known;
 -- The memberships of a person.
 select memberships_of_person(:email::text) as known;
 
--- name: erase_gateway_answers
--- Deletes what the gateways' APIs answered about a person; how many answers.
-select erase_gateway_answers(:email::text) as erased;
-
 -- name: payloads_of_events
 -- What the gateways sent, sealed, of some events.
 select webhook_event_id, key_id, sealed from webhook_payloads where webhook_event_id = any (:rows::bigint[]);
