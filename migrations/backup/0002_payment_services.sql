@@ -19,7 +19,8 @@ create table payment_services (
     refunded_minor bigint,
     currency text,
     currency_exponent smallint not null default 2,
-    amount numeric generated always as (amount_minor::numeric / 10::numeric ^ currency_exponent::numeric) stored,
+    amount numeric generated always as (
+        round(amount_minor::numeric / 10::numeric ^ currency_exponent::numeric, currency_exponent)) stored,
     fee_minor bigint,
     fee_currency text,
     method text,

@@ -240,7 +240,7 @@ CREATE TABLE payment_services (
     refunded_minor bigint,
     currency text,
     currency_exponent smallint NOT NULL DEFAULT 2,
-    amount numeric GENERATED ALWAYS AS (((amount_minor)::numeric / ((10)::numeric ^ (currency_exponent)::numeric))) STORED,
+    amount numeric GENERATED ALWAYS AS (round(((amount_minor)::numeric / ((10)::numeric ^ (currency_exponent)::numeric)), (currency_exponent)::integer)) STORED,
     fee_minor bigint,
     fee_currency text,
     method text,

@@ -122,6 +122,14 @@ METRICS = {
     "ForwardsDelivered": Metric("Count", "Deliveries that an app took."),
     "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
     "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
+    "BackupWritten": Metric("Count", "Payments written to the backup database."),
+    "BackupRefused": Metric("Count", "Payments that the backup database refused to take."),
+    "BackupErrors": Metric("Count", "Times that the backup database could not be written."),
+    "BackupLag": Metric("Seconds", "How long the oldest change has waited that the backup lacks."),
+    "BackupBacklog": Metric("Count", "Payments that the backup has yet to be told of."),
+    "BackupRefusedNow": Metric("Count", "Payments that the backup keeps refusing."),
+    "BackupDivergent": Metric("Count", "Payments that differed when the two databases were last compared."),
+    "ReadsFromBackup": Metric("Count", "Questions answered from the backup because the primary was away."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 

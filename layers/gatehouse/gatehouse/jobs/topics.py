@@ -17,6 +17,7 @@ class Topic(NamedTuple):
     most_attempts: int
     first_backoff_seconds: int
     longest_backoff_seconds: int = LONGEST_BACKOFF_SECONDS
+    changes_payments: bool = True  # so that the backup is to be told
 
 
 TOPICS = {
@@ -36,6 +37,7 @@ TOPICS = {
             most_attempts=15,
             first_backoff_seconds=30,
             longest_backoff_seconds=24 * 3600,
+            changes_payments=False,
         ),
     )
 }
