@@ -58,9 +58,7 @@ def make_database(server: PostgresServer, kept: KeptSecrets) -> None:
         database.close()
 
 
-def migrate(
-    server: PostgresServer, kept: KeptSecrets, migrations: Path, database: str = "primary"
-) -> tuple[str, ...]:
+def migrate(server: PostgresServer, kept: KeptSecrets, migrations: Path, database: str = "primary") -> tuple[str, ...]:
     """Apply what is pending, as the owner; return the names of what was applied."""
     target = Target(database, server.url(NAME, OWNER, kept.password(OWNER)), tls="off")
     return Engine(target, migrations).up()

@@ -16,6 +16,7 @@ from analytics_api import (
     refunds,
     server,
     subscriptions,
+    sync,
 )
 from gatehouse.http_api.application import application
 from gatehouse.http_api.callers import Desk
@@ -35,6 +36,7 @@ ROUTERS = (
     forwards.router,
     audit.router,
     server.router,
+    sync.router,
 )
 DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
 

@@ -8,12 +8,14 @@ from pydantic import BaseModel, Field
 
 from analytics_api.audit import Change
 from analytics_api.disputes import Dispute
-from analytics_api.recorded import Record, RecordFilters, listed
+from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, listed_from_either
 from analytics_api.refunds import Refund
+from gatehouse.backup.reads import payment_in_backup, read_from_either
+from gatehouse.backup.standing import ServedBy
+from gatehouse.database.connection import Database
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader, desk_of
 from gatehouse.http_api.fields import Money, RowId, Word
-from gatehouse.http_api.pages import Page
 from gatehouse.http_api.resources import resource
 from gatehouse.models import browse
 
@@ -82,26 +84,40 @@ class PaymentStory(Payment):
     disputes: list[Dispute]
     events: list[EventOfPayment]
     changes: list[Change]
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
 
 
 router = APIRouter(tags=["payments"])
 
 
 @router.get("/payments")
-async def list_payments(request: Request, caller: Reader, filters: Annotated[PaymentFilters, Query()]) -> Page[Payment]:
+async def list_payments(
+    request: Request, caller: Reader, filters: Annotated[PaymentFilters, Query()]
+) -> Records[Payment]:
     """List payments, newest first."""
-    return listed(request, caller, filters, "payments", Payment)
+    return listed_from_either(request, caller, filters, "payments", Payment)
 
 
 @router.get("/payments/{payment_id}", responses=ONE, response_model=PaymentStory)
 async def show_payment(request: Request, caller: Reader, payment_id: RowId) -> Response:
     """Show one payment with its refunds, disputes and story. Where two turned out to be one, the one that was kept."""
-    story = browse.find_payment(desk_of(request).database(), caller.merchant, payment_id)
+    desk = desk_of(request)
+    primary = desk.database()
+
+    def read(database: Database) -> browse.PaymentStory:
+        find = browse.find_payment if database is primary else payment_in_backup
+        return find(database, caller.merchant, payment_id)
+
+    answer = read_from_either(primary, desk.backup(), read)
+    story = answer.found
     shown = PaymentStory.of(
         story.payment,
         refunds=[Refund.of(row) for row in story.refunds],
         disputes=[Dispute.of(row) for row in story.disputes],
         events=story.events,
         changes=story.changes,
+        served_by=answer.served_by,
+        as_of=answer.as_of,
     )
     return resource(request, shown)

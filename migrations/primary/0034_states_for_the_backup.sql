@@ -121,12 +121,32 @@ language sql stable security definer set search_path = public, pg_temp as $$
     select id, merchant, role, hash, rate_per_minute, expires_at, revoked_at from api_keys
 $$;
 
-revoke execute on function keys_for_backup() from public;
+-- How far the backup is behind, in all: for those too who may see the rows of one merchant alone.
+create function backup_backlog(p_many integer)
+returns table (backlog bigint, lag_seconds bigint, as_of timestamptz, refused bigint)
+language sql stable security definer set search_path = public, pg_temp as $$
+    select count(*), coalesce(extract(epoch from now() - min(changed_at)), 0)::bigint, coalesce(min(changed_at), now()),
+        (select count(*) from backup_changes where attempts >= p_many)
+    from backup_changes
+$$;
+
+-- Whether the backup lacks something that is older than so many seconds, or is not whole yet. Stops at the first such row.
+create function backup_is_behind(p_seconds integer) returns boolean
+language sql stable security definer set search_path = public, pg_temp as $$
+    select exists (select from backup_changes where changed_at < now() - make_interval(secs => p_seconds))
+        or (select not is_on or fill_ended_at is null from backup_state)
+$$;
+
+revoke execute on function keys_for_backup(), backup_backlog(integer), backup_is_behind(integer) from public;
+grant execute on function backup_backlog(integer), backup_is_behind(integer)
+    to gatehouse_api, gatehouse_worker, gatehouse_ops;
 grant execute on function keys_for_backup() to gatehouse_worker, gatehouse_ops;
 grant select on backup_states to gatehouse_worker, gatehouse_ops;
 
 -- migrate: down
 
+drop function backup_is_behind(integer);
+drop function backup_backlog(integer);
 drop function keys_for_backup();
 drop function backup_hashes_of(bigint[]);
 drop function backup_hashes_within(bigint, bigint, text, timestamptz);

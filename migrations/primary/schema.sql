@@ -366,6 +366,19 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.backup_backlog(p_many integer)
+ RETURNS TABLE(backlog bigint, lag_seconds bigint, as_of timestamp with time zone, refused bigint)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select count(*), coalesce(extract(epoch from now() - min(changed_at)), 0)::bigint, coalesce(min(changed_at), now()),
+        (select count(*) from backup_changes where attempts >= p_many)
+    from backup_changes
+$function$;
+REVOKE ALL ON FUNCTION backup_backlog(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION backup_backlog(integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.backup_hashes(p_from bigint, p_until bigint)
  RETURNS TABLE(gateway text, hour timestamp with time zone, payments bigint, hash numeric)
  LANGUAGE sql
@@ -402,6 +415,18 @@ AS $function$
     where s.id >= p_from and s.id < p_until and s.gateway_provider = p_gateway
       and s.first_fact_at >= p_hour and s.first_fact_at < p_hour + interval '1 hour'
 $function$;
+
+CREATE OR REPLACE FUNCTION public.backup_is_behind(p_seconds integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select exists (select from backup_changes where changed_at < now() - make_interval(secs => p_seconds))
+        or (select not is_on or fill_ended_at is null from backup_state)
+$function$;
+REVOKE ALL ON FUNCTION backup_is_behind(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION backup_is_behind(integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.change_customer(p_id bigint, p_changes jsonb, p_expected_version integer)
  RETURNS void

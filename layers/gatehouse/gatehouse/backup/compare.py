@@ -84,9 +84,7 @@ def repair(
         removed, _logged = backup.flush(
             [
                 backup_sql.remove(ids=extra),
-                backup_sql.log(
-                    service="backup_repair", action="remove", ok=True, ids=extra, message=None
-                ),
+                backup_sql.log(service="backup_repair", action="remove", ok=True, ids=extra, message=None),
             ]
         )
         done += len(removed.rows)

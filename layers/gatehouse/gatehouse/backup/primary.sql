@@ -56,19 +56,11 @@ update backup_state set last_error = :error::text, last_error_at = now();
 
 -- name: backlog
 -- Counts what is to be brought over, how long the oldest of it has waited, and what the backup refuses.
-select count(*) as backlog, coalesce(extract(epoch from now() - min(changed_at)), 0)::bigint as lag_seconds,
-    coalesce(min(changed_at), now()) as as_of, now() as now,
-    (select count(*) from backup_changes where attempts >= :many::integer) as refused
-from backup_changes;
+select backlog, lag_seconds, as_of, refused from backup_backlog(:many::integer);
 
 -- name: is_behind
 -- Tells whether the backup lacks something that is older than so many seconds, or is not whole yet.
-select exists (select from backup_changes where changed_at < now() - make_interval(secs => :seconds::integer))
-    or (select not is_on or fill_ended_at is null from backup_state) as is_behind, now() as now;
-
--- name: is_waiting
--- Tells whether anything is due.
-select exists (select from backup_changes where due_at <= now()) as is_waiting;
+select backup_is_behind(:seconds::integer) as is_behind;
 
 -- name: state
 -- How the backup stands.

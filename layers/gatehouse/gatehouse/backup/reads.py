@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from gatehouse.backup.standing import BACKUP, PRIMARY, as_of
+from gatehouse.backup.standing import BACKUP, PRIMARY, ServedBy, as_of
 from gatehouse.backup.writer import backup_sql
 from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError, TimeoutError
@@ -16,7 +16,7 @@ class Answer[Found](NamedTuple):
     """What was found, who said it, and until when that one knows everything; None: until now."""
 
     found: Found
-    served_by: str
+    served_by: ServedBy
     as_of: datetime | None
 
 
@@ -60,5 +60,3 @@ def history_in_backup(backup: Database, merchant: str, payment_id: int) -> list[
     """Return how a payment changed, oldest first, as the backup knows it."""
     rows = backup.flush([backup_sql.story(id=payment_id)], idempotent=True, merchant=merchant)[0].rows
     return list(rows[0]["changes"]) if rows else []
-
-

@@ -1,14 +1,16 @@
 """How the backup stands: lag, backlog, errors, divergence; and which database a reader should ask."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from gatehouse.backup.writer import MANY_REFUSALS, backup_sql, primary_sql
 from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError, DatabaseError, TimeoutError
 from gatehouse.observability import metrics
 
-PRIMARY, BACKUP = "primary", "backup"
+type ServedBy = Literal["primary", "backup"]
+PRIMARY: Final = "primary"
+BACKUP: Final = "backup"
 MOST_REFUSED_SHOWN = 20
 
 
@@ -46,7 +48,7 @@ class Reading(NamedTuple):
     """Where a question is answered from, and until when that knows everything; None: until now."""
 
     database: Database
-    served_by: str
+    served_by: ServedBy
     as_of: datetime | None
 
 
@@ -81,7 +83,7 @@ def measure(found: Standing) -> None:
 
 
 def reading_database(primary: Database, backup: Database | None, *, max_lag_seconds: int) -> Reading:
-    """Return where a heavy question is best asked: the backup while its lag is within the bound, or while it alone is there.
+    """Return where a heavy question is best asked: of the backup while its lag is within the bound or it alone answers.
 
     The caller still may find the database that it was given away; `read_from_either` tries both.
     """

@@ -71,9 +71,7 @@ def drain(
     return Drained(written, unchanged, refused, is_empty)
 
 
-def copy(
-    primary: Database, backup: Database, keyring: Keyring, ids: Sequence[int], *, service: str
-) -> int:
+def copy(primary: Database, backup: Database, keyring: Keyring, ids: Sequence[int], *, service: str) -> int:
     """Write payments as they are now, whether they changed or not; return how many the backup had otherwise."""
     version = primary.query_one(primary_sql.draw_version)["version"]
     payments = read_states(primary, keyring, ids, version)
@@ -102,9 +100,7 @@ def asking_the_backup() -> Iterator[None]:
         raise BackupAway(f"{away.code}: {away}") from away
 
 
-def _bring_over(
-    primary: Database, backup: Database, keyring: Keyring, ids: list[int], version: int
-) -> Drained:
+def _bring_over(primary: Database, backup: Database, keyring: Keyring, ids: list[int], version: int) -> Drained:
     payments = read_states(primary, keyring, ids, version)
     refused: dict[int, str] = {}
     try:
@@ -191,9 +187,7 @@ def _reason(error: GatehouseError) -> str:
     return f"{error.code}: {error}"[:MOST_REASON_CHARACTERS]
 
 
-def _payment(
-    state: dict[str, Any], facts: list[Any] | None, version: int, keyring: Keyring
-) -> dict[str, Any]:
+def _payment(state: dict[str, Any], facts: list[Any] | None, version: int, keyring: Keyring) -> dict[str, Any]:
     key_id, sealed = keyring.seal(json.dumps(facts or []).encode(), facts_of(state["id"]))
     return state | {
         "version": version,
