@@ -12,6 +12,7 @@ import typer
 
 from cli import (
     apps,
+    backup,
     customers,
     db,
     events,
@@ -31,6 +32,7 @@ from gatehouse.errors import GatehouseError
 
 GROUPS = {
     "apps": apps.app,
+    "backup": backup.app,
     "customers": customers.app,
     "db": db.app,
     "events": events.app,

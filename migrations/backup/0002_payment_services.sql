@@ -44,6 +44,7 @@ create table payment_services (
     last_fact_at timestamptz not null,
     completed_at timestamptz,
     names jsonb,
+    names_of_others jsonb,
     events jsonb,
     changes jsonb,
     -- What the gateway said of it, in our words: no card data, sealed with the data keys, opened by a restore alone.
@@ -119,7 +120,7 @@ grant select (
     amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method,
     customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
     status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at,
-    completed_at, names, events, changes, written_at
+    completed_at, names, names_of_others, events, changes, written_at
 ) on payment_services to gatehouse_backup_reader;
 grant select on gateway_configs to gatehouse_backup_reader;
 

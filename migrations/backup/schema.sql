@@ -121,7 +121,7 @@ AS $function$
         amount_minor, received_minor, refunded_minor, currency, currency_exponent, fee_minor, fee_currency, method,
         customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
         status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at,
-        completed_at, names, events, changes, key_id, sealed_facts
+        completed_at, names, names_of_others, events, changes, key_id, sealed_facts
     )
     select
         t.id, t.version, t.merchant, t.gateway_provider, t.account, t.livemode, t.service, t.reference,
@@ -129,7 +129,7 @@ AS $function$
         coalesce(t.currency_exponent, 2), t.fee_minor, t.fee_currency, t.method, t.customer_ref, t.email, t.app,
         t.user_id, t.plan, t.subscription_ref, t.invoice_ref, t.failure_code, t.failure_message, t.status_reason,
         t.metadata, t.merged_into, t.order_id, t.order_state, t.refunds, t.disputes, t.first_fact_at, t.last_fact_at,
-        t.completed_at, t.names, t.events, t.changes, t.key_id, decode(t.sealed_base64, 'base64')
+        t.completed_at, t.names, t.names_of_others, t.events, t.changes, t.key_id, decode(t.sealed_base64, 'base64')
     from jsonb_to_recordset(p_payments) as t (
         id bigint, version bigint, merchant text, gateway_provider text, account text, livemode boolean, service text,
         reference text, client_reference text, status text, amount_minor bigint, received_minor bigint,
@@ -137,8 +137,8 @@ AS $function$
         method text, customer_ref text, email text, app text, user_id text, plan text, subscription_ref text,
         invoice_ref text, failure_code text, failure_message text, status_reason text, metadata jsonb,
         merged_into bigint, order_id bigint, order_state jsonb, refunds jsonb, disputes jsonb,
-        first_fact_at timestamptz, last_fact_at timestamptz, completed_at timestamptz, names jsonb, events jsonb,
-        changes jsonb, key_id text, sealed_base64 text
+        first_fact_at timestamptz, last_fact_at timestamptz, completed_at timestamptz, names jsonb,
+        names_of_others jsonb, events jsonb, changes jsonb, key_id text, sealed_base64 text
     )
     order by t.id
     on conflict (id) do update set
@@ -155,8 +155,8 @@ AS $function$
         status_reason = excluded.status_reason, metadata = excluded.metadata, merged_into = excluded.merged_into,
         order_id = excluded.order_id, order_state = excluded.order_state, refunds = excluded.refunds,
         disputes = excluded.disputes, first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at,
-        completed_at = excluded.completed_at, names = excluded.names, events = excluded.events,
-        changes = excluded.changes, key_id = excluded.key_id, sealed_facts = excluded.sealed_facts,
+        completed_at = excluded.completed_at, names = excluded.names,
+        names_of_others = excluded.names_of_others, events = excluded.events, changes = excluded.changes, key_id = excluded.key_id, sealed_facts = excluded.sealed_facts,
         written_at = now()
         where payment_services.version < excluded.version
     returning id
@@ -264,6 +264,7 @@ CREATE TABLE payment_services (
     last_fact_at timestamp with time zone NOT NULL,
     completed_at timestamp with time zone,
     names jsonb,
+    names_of_others jsonb,
     events jsonb,
     changes jsonb,
     key_id text,
@@ -282,7 +283,7 @@ CREATE POLICY all_merchants ON payment_services FOR ALL TO CURRENT_USER, gatehou
 CREATE POLICY own_merchant ON payment_services FOR ALL TO gatehouse_backup_reader USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 COMMENT ON COLUMN payment_services.amount IS 'in whole units of its currency; everything else counts minor units';
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE payment_services TO gatehouse_backup_writer;
-GRANT SELECT (id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at, names, events, changes, written_at) ON TABLE payment_services TO gatehouse_backup_reader;
+GRANT SELECT (id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at, names, names_of_others, events, changes, written_at) ON TABLE payment_services TO gatehouse_backup_reader;
 
 CREATE TABLE reader_keys (
     id text NOT NULL,

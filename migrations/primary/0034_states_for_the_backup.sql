@@ -46,8 +46,19 @@ language sql stable set timezone = 'UTC' as $$
         s.id,
         to_jsonb(s) || jsonb_build_object(
             'names', (
-                select jsonb_agg(jsonb_build_array(n.kind, n.object_id) order by n.kind, n.object_id)
+                select jsonb_agg(jsonb_build_object('kind', n.kind, 'id', n.object_id, 'of', 'payment', 'row', s.id)
+                    order by n.kind, n.object_id)
                 from payment_objects n where n.payment_id = s.id),
+            'names_of_others', (
+                select jsonb_agg(jsonb_build_object(
+                    'kind', n.kind, 'id', n.object_id, 'of', n.subject_kind, 'row', n.subject_id)
+                    order by n.subject_kind, n.kind, n.object_id)
+                from (
+                    select 'refund' as kind, r.id from refunds r where r.payment_id = s.id
+                    union all
+                    select 'dispute', d.id from disputes d where d.payment_id = s.id
+                ) as other
+                join subject_names n on n.subject_kind = other.kind and n.subject_id = other.id),
             'events', (
                 select jsonb_agg(to_jsonb(told) order by told.id)
                 from (

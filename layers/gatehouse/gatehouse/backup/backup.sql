@@ -94,3 +94,14 @@ select gateway_provider, account, merchant, environment, is_active from gateway_
 -- name: count_payments
 -- How many payments there are, and the highest version.
 select count(*) as payments, coalesce(max(version), 0) as version from payment_services where id > 0;
+
+-- name: highest_ids
+-- The highest ids that were given out, so that a restored database gives out none of them again.
+select
+    coalesce(max(id), 0) as payment, coalesce(max(order_id), 0) as order_id, coalesce(max(version), 0) as version,
+    coalesce(max((order_state ->> 'customer_id')::bigint), 0) as customer,
+    coalesce(max((select max((r ->> 'id')::bigint) from jsonb_array_elements(refunds) r)), 0) as refund,
+    coalesce(max((select max((d ->> 'id')::bigint) from jsonb_array_elements(disputes) d)), 0) as dispute,
+    coalesce(max((select max((e ->> 'id')::bigint) from jsonb_array_elements(events) e)), 0) as event,
+    coalesce(max((select max((c ->> 'id')::bigint) from jsonb_array_elements(changes) c)), 0) as change
+from payment_services where id > 0;
