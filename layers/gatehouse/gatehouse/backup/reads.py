@@ -32,7 +32,11 @@ def read_from_either[Found](
         try:
             found, until = read(backup), as_of(backup)
         except (ConnectionError, TimeoutError):
-            raise away from None
+            if not primary.is_away():
+                raise away from None
+            # It was left alone because it failed some seconds ago; now it is all that there may be.
+            primary.ask_again()
+            return Answer(read(primary), PRIMARY, None)
         log.warning("answered from the backup", reason=away.code)
         metrics.count("ReadsFromBackup")
         return Answer(found, BACKUP, until)

@@ -8,13 +8,13 @@ select not exists (select from payments) and not exists (select from webhook_eve
 -- name: count_on
 -- Lets every sequence go on above what was given out before.
 select
-    setval('payment_ids', greatest(:payment::bigint, 1)),
-    setval('subject_ids', greatest(:subject::bigint, 1)),
-    setval('backup_versions', greatest(:version::bigint, 1)),
-    setval(pg_get_serial_sequence('orders', 'id'), greatest(:order_id::bigint, 1)),
-    setval(pg_get_serial_sequence('customers', 'id'), greatest(:customer::bigint, 1)),
-    setval(pg_get_serial_sequence('webhook_events', 'id'), greatest(:event::bigint, 1)),
-    setval(pg_get_serial_sequence('payment_audit_log', 'id'), greatest(:change::bigint, 1));
+    setval('payment_ids', greatest(:payment::bigint, 1)) as payment,
+    setval('subject_ids', greatest(:subject::bigint, 1)) as subject,
+    setval('backup_versions', greatest(:version::bigint, 1)) as version,
+    setval(pg_get_serial_sequence('orders', 'id'), greatest(:order_id::bigint, 1)) as order_id,
+    setval(pg_get_serial_sequence('customers', 'id'), greatest(:customer::bigint, 1)) as customer,
+    setval(pg_get_serial_sequence('webhook_events', 'id'), greatest(:event::bigint, 1)) as event,
+    setval(pg_get_serial_sequence('payment_audit_log', 'id'), greatest(:change::bigint, 1)) as change;
 
 -- name: merchants
 -- Makes the merchants; their names are not known here.
