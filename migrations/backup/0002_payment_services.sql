@@ -27,6 +27,7 @@ create table payment_services (
     customer_ref text,
     email text,
     app text,
+    app_from text,
     user_id text,
     plan text,
     subscription_ref text,
@@ -118,7 +119,7 @@ grant select on backup_progress to gatehouse_backup_reader;
 grant select (
     id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status,
     amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method,
-    customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
+    customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
     status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at,
     completed_at, names, names_of_others, events, changes, written_at
 ) on payment_services to gatehouse_backup_reader;

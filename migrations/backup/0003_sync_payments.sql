@@ -9,7 +9,7 @@ language sql as $$
     insert into payment_services (
         id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status,
         amount_minor, received_minor, refunded_minor, currency, currency_exponent, fee_minor, fee_currency, method,
-        customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
+        customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
         status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at,
         completed_at, names, names_of_others, events, changes, key_id, sealed_facts
     )
@@ -17,14 +17,14 @@ language sql as $$
         t.id, t.version, t.merchant, t.gateway_provider, t.account, t.livemode, t.service, t.reference,
         t.client_reference, t.status, t.amount_minor, t.received_minor, t.refunded_minor, t.currency,
         coalesce(t.currency_exponent, 2), t.fee_minor, t.fee_currency, t.method, t.customer_ref, t.email, t.app,
-        t.user_id, t.plan, t.subscription_ref, t.invoice_ref, t.failure_code, t.failure_message, t.status_reason,
+        t.app_from, t.user_id, t.plan, t.subscription_ref, t.invoice_ref, t.failure_code, t.failure_message, t.status_reason,
         t.metadata, t.merged_into, t.order_id, t.order_state, t.refunds, t.disputes, t.first_fact_at, t.last_fact_at,
         t.completed_at, t.names, t.names_of_others, t.events, t.changes, t.key_id, decode(t.sealed_base64, 'base64')
     from jsonb_to_recordset(p_payments) as t (
         id bigint, version bigint, merchant text, gateway_provider text, account text, livemode boolean, service text,
         reference text, client_reference text, status text, amount_minor bigint, received_minor bigint,
         refunded_minor bigint, currency text, currency_exponent smallint, fee_minor bigint, fee_currency text,
-        method text, customer_ref text, email text, app text, user_id text, plan text, subscription_ref text,
+        method text, customer_ref text, email text, app text, app_from text, user_id text, plan text, subscription_ref text,
         invoice_ref text, failure_code text, failure_message text, status_reason text, metadata jsonb,
         merged_into bigint, order_id bigint, order_state jsonb, refunds jsonb, disputes jsonb,
         first_fact_at timestamptz, last_fact_at timestamptz, completed_at timestamptz, names jsonb,
@@ -39,7 +39,7 @@ language sql as $$
         refunded_minor = excluded.refunded_minor, currency = excluded.currency,
         currency_exponent = excluded.currency_exponent, fee_minor = excluded.fee_minor,
         fee_currency = excluded.fee_currency, method = excluded.method, customer_ref = excluded.customer_ref,
-        email = excluded.email, app = excluded.app, user_id = excluded.user_id, plan = excluded.plan,
+        email = excluded.email, app = excluded.app, app_from = excluded.app_from, user_id = excluded.user_id, plan = excluded.plan,
         subscription_ref = excluded.subscription_ref, invoice_ref = excluded.invoice_ref,
         failure_code = excluded.failure_code, failure_message = excluded.failure_message,
         status_reason = excluded.status_reason, metadata = excluded.metadata, merged_into = excluded.merged_into,
@@ -130,7 +130,7 @@ where merged_into is null and (livemode or current_setting('gatehouse.stage', tr
 create view backup_states with (security_invoker = true) as
 select
     id, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor,
-    received_minor, refunded_minor, currency, fee_minor, fee_currency, method, customer_ref, email, app, user_id, plan,
+    received_minor, refunded_minor, currency, fee_minor, fee_currency, method, customer_ref, email, app, app_from, user_id, plan,
     subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id,
     order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at
 from payment_services;

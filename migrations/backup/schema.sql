@@ -119,7 +119,7 @@ AS $function$
     insert into payment_services (
         id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status,
         amount_minor, received_minor, refunded_minor, currency, currency_exponent, fee_minor, fee_currency, method,
-        customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
+        customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message,
         status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at,
         completed_at, names, names_of_others, events, changes, key_id, sealed_facts
     )
@@ -127,14 +127,14 @@ AS $function$
         t.id, t.version, t.merchant, t.gateway_provider, t.account, t.livemode, t.service, t.reference,
         t.client_reference, t.status, t.amount_minor, t.received_minor, t.refunded_minor, t.currency,
         coalesce(t.currency_exponent, 2), t.fee_minor, t.fee_currency, t.method, t.customer_ref, t.email, t.app,
-        t.user_id, t.plan, t.subscription_ref, t.invoice_ref, t.failure_code, t.failure_message, t.status_reason,
+        t.app_from, t.user_id, t.plan, t.subscription_ref, t.invoice_ref, t.failure_code, t.failure_message, t.status_reason,
         t.metadata, t.merged_into, t.order_id, t.order_state, t.refunds, t.disputes, t.first_fact_at, t.last_fact_at,
         t.completed_at, t.names, t.names_of_others, t.events, t.changes, t.key_id, decode(t.sealed_base64, 'base64')
     from jsonb_to_recordset(p_payments) as t (
         id bigint, version bigint, merchant text, gateway_provider text, account text, livemode boolean, service text,
         reference text, client_reference text, status text, amount_minor bigint, received_minor bigint,
         refunded_minor bigint, currency text, currency_exponent smallint, fee_minor bigint, fee_currency text,
-        method text, customer_ref text, email text, app text, user_id text, plan text, subscription_ref text,
+        method text, customer_ref text, email text, app text, app_from text, user_id text, plan text, subscription_ref text,
         invoice_ref text, failure_code text, failure_message text, status_reason text, metadata jsonb,
         merged_into bigint, order_id bigint, order_state jsonb, refunds jsonb, disputes jsonb,
         first_fact_at timestamptz, last_fact_at timestamptz, completed_at timestamptz, names jsonb,
@@ -149,7 +149,7 @@ AS $function$
         refunded_minor = excluded.refunded_minor, currency = excluded.currency,
         currency_exponent = excluded.currency_exponent, fee_minor = excluded.fee_minor,
         fee_currency = excluded.fee_currency, method = excluded.method, customer_ref = excluded.customer_ref,
-        email = excluded.email, app = excluded.app, user_id = excluded.user_id, plan = excluded.plan,
+        email = excluded.email, app = excluded.app, app_from = excluded.app_from, user_id = excluded.user_id, plan = excluded.plan,
         subscription_ref = excluded.subscription_ref, invoice_ref = excluded.invoice_ref,
         failure_code = excluded.failure_code, failure_message = excluded.failure_message,
         status_reason = excluded.status_reason, metadata = excluded.metadata, merged_into = excluded.merged_into,
@@ -247,6 +247,7 @@ CREATE TABLE payment_services (
     customer_ref text,
     email text,
     app text,
+    app_from text,
     user_id text,
     plan text,
     subscription_ref text,
@@ -283,7 +284,7 @@ CREATE POLICY all_merchants ON payment_services FOR ALL TO CURRENT_USER, gatehou
 CREATE POLICY own_merchant ON payment_services FOR ALL TO gatehouse_backup_reader USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 COMMENT ON COLUMN payment_services.amount IS 'in whole units of its currency; everything else counts minor units';
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE payment_services TO gatehouse_backup_writer;
-GRANT SELECT (id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at, names, names_of_others, events, changes, written_at) ON TABLE payment_services TO gatehouse_backup_reader;
+GRANT SELECT (id, version, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, currency_exponent, amount, fee_minor, fee_currency, method, customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at, names, names_of_others, events, changes, written_at) ON TABLE payment_services TO gatehouse_backup_reader;
 
 CREATE TABLE reader_keys (
     id text NOT NULL,
@@ -316,7 +317,7 @@ CREATE INDEX service_logs_at ON public.service_logs USING btree (at);
 CREATE INDEX service_logs_failed ON public.service_logs USING btree (at) WHERE (NOT ok);
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE service_logs TO gatehouse_backup_writer;
 
-CREATE VIEW backup_states WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, fee_minor, fee_currency, method, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at FROM payment_services;
+CREATE VIEW backup_states WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider, account, livemode, service, reference, client_reference, status, amount_minor, received_minor, refunded_minor, currency, fee_minor, fee_currency, method, customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, order_state, refunds, disputes, first_fact_at, last_fact_at, completed_at FROM payment_services;
 GRANT SELECT ON TABLE backup_states TO gatehouse_backup_writer;
 
 CREATE VIEW disputes WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider AS gateway, account, livemode, gateway_id, id AS payment_id, status, amount_minor, currency, fee_minor, reason, outcome, is_withdrawn, respond_by, opened_at, closed_at, first_fact_at, last_fact_at FROM (payment_services s CROSS JOIN LATERAL jsonb_to_recordset(disputes) d(id bigint, gateway_id text, livemode boolean, status text, amount_minor bigint, currency text, fee_minor bigint, reason text, outcome text, is_withdrawn boolean, respond_by timestamp with time zone, opened_at timestamp with time zone, closed_at timestamp with time zone, first_fact_at timestamp with time zone, last_fact_at timestamp with time zone)) WHERE (disputes IS NOT NULL);

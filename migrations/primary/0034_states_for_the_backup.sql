@@ -7,7 +7,7 @@ select
     p.id, p.merchant, p.gateway as gateway_provider, p.account, p.livemode,
     case when p.subscription_ref is null then 'payment' else 'subscription' end as service,
     p.reference, o.number as client_reference, p.status, p.amount_minor, p.received_minor, p.refunded_minor, p.currency,
-    p.fee_minor, p.fee_currency, p.method, p.customer_ref, p.email, p.app, p.user_id, p.plan, p.subscription_ref,
+    p.fee_minor, p.fee_currency, p.method, p.customer_ref, p.email, p.app, p.app_from, p.user_id, p.plan, p.subscription_ref,
     p.invoice_ref, p.failure_code, p.failure_message, p.status_reason, p.metadata, p.merged_into, p.order_id,
     case when o.id is not null then jsonb_build_object(
         'id', o.id, 'number', o.number, 'customer_id', o.customer_id, 'livemode', o.livemode, 'event_id', o.event_id,

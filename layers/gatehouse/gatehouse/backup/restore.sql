@@ -95,18 +95,18 @@ on conflict do nothing;
 insert into payments (
     id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency, fee_minor,
     fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason, metadata,
-    first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, user_id, plan
+    first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, app_from, user_id, plan
 )
 select
     id, merchant, gateway_provider, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
     fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason, metadata,
-    first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, user_id, plan
+    first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, app_from, user_id, plan
 from jsonb_to_recordset(:payments::jsonb) as t (
     id bigint, merchant text, gateway_provider text, account text, livemode boolean, status text, amount_minor bigint,
     received_minor bigint, refunded_minor bigint, currency text, fee_minor bigint, fee_currency text, method text,
     reference text, customer_ref text, failure_code text, failure_message text, status_reason text, metadata jsonb,
     first_fact_at timestamptz, last_fact_at timestamptz, completed_at timestamptz, merged_into bigint, email text,
-    subscription_ref text, invoice_ref text, app text, user_id text, plan text)
+    subscription_ref text, invoice_ref text, app text, app_from text, user_id text, plan text)
 order by merged_into nulls first, id;
 
 -- name: names
