@@ -1,4 +1,4 @@
-"""The second database: what it costs a recording, how fast it is written, and how soon one cent is found in a million."""
+"""The second database: what it costs a recording, how fast it is written, how soon one cent in a million is found."""
 
 import json
 import time
