@@ -12,6 +12,7 @@ import typer
 
 from cli import (
     apps,
+    backup,
     customers,
     dashboard,
     db,
@@ -38,6 +39,7 @@ from gatehouse.errors import GatehouseError
 
 GROUPS = {
     "apps": apps.app,
+    "backup": backup.app,
     "customers": customers.app,
     "dashboard": dashboard.app,
     "db": db.app,

@@ -67,3 +67,35 @@ class Counted:
         left = _left(done, self._total - done, seconds)
         share = f"{100 * done // self._total} %" if self._total else "all"
         output.note(f"{share}: {counted} {self._what}, {counted / seconds:.0f} a second, {left}")
+
+
+class Pace:
+    """How far a command has come of about so many things, told now and then with its rate and the time left."""
+
+    def __init__(self, expected: int, what: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._expected = expected
+        self._what = what
+        self._clock = clock
+        self._began = self._told = clock()
+        self.done = 0
+
+    def move(self, more: int, place: str) -> None:
+        """Note that so many more are done, up to this place."""
+        self.done += more
+        now = self._clock()
+        if now - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = now
+            left = _left(self.done, self._expected - self.done, now - self._began)
+            output.note(
+                f"{place}: {self.done} of about {self._expected} {self._what}, {self.rate:.0f} a second, {left}"
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it has taken so far."""
+        return max(self._clock() - self._began, 0.001)
+
+    @property
+    def rate(self) -> float:
+        """Return how many a second."""
+        return self.done / self.seconds

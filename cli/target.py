@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from gatehouse.backup.connection import backup_database
 from gatehouse.database.connection import Database, database
 from gatehouse.errors import SettingError
 from gatehouse.sealing import Keyring
@@ -18,6 +19,12 @@ def ops_database() -> Database:
     """Return the database, as ops see it."""
     _use_running_stack()
     return database()
+
+
+def backup() -> Database:
+    """Return the backup database, as its writer sees it."""
+    _use_running_stack()
+    return backup_database()
 
 
 def keyring() -> Keyring:

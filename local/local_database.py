@@ -1,7 +1,10 @@
-"""The database `gatehouse` on the local server: who owns it, what it is marked as, and who may log in."""
+"""The databases `gatehouse` on the local servers: who owns them, what they are marked as, and who may log in."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from gatehouse.backup.tend import keep_configuration
+from gatehouse.backup.writer import primary_sql
 from gatehouse.database.connection import Database
 from gatehouse.migrations.engine import DEVELOPMENT, Engine
 from gatehouse.migrations.sessions import Target
@@ -18,6 +21,12 @@ ROLES = {
     "api": "gatehouse_api",
     "ops": "gatehouse_ops",
     "owner": OWNER,
+}
+# On the second server; the owner's name is the same there.
+BACKUP_ROLES = {
+    "backup_writer": "gatehouse_backup_writer",
+    "backup_reader": "gatehouse_backup_reader",
+    "backup_owner": OWNER,
 }
 API_KEY_NAME = "make run"
 STATEMENT_SECONDS = 5  # how long a statement of a function may run; docs/deploy.md asks the same of a real database
@@ -49,17 +58,17 @@ def make_database(server: PostgresServer, kept: KeptSecrets) -> None:
         database.close()
 
 
-def migrate(server: PostgresServer, kept: KeptSecrets, migrations: Path) -> tuple[str, ...]:
+def migrate(server: PostgresServer, kept: KeptSecrets, migrations: Path, database: str = "primary") -> tuple[str, ...]:
     """Apply what is pending, as the owner; return the names of what was applied."""
-    target = Target("primary", server.url(NAME, OWNER, kept.password(OWNER)), tls="off")
+    target = Target(database, server.url(NAME, OWNER, kept.password(OWNER)), tls="off")
     return Engine(target, migrations).up()
 
 
-def let_roles_log_in(server: PostgresServer, kept: KeptSecrets) -> None:
+def let_roles_log_in(server: PostgresServer, kept: KeptSecrets, roles: Iterable[str] = ROLES.values()) -> None:
     """Give the functions' roles, which the migrations have made, their passwords."""
     database = connect(server.url())
     try:
-        for role in ROLES.values():
+        for role in roles:
             if role != OWNER and database.query(f"SELECT 1 AS found FROM pg_roles WHERE rolname = '{role}'"):  # noqa: S608 - constants
                 database.query(f"ALTER ROLE {role} LOGIN PASSWORD '{kept.password(role)}'")
                 database.query(f"ALTER ROLE {role} SET statement_timeout = '{STATEMENT_SECONDS}s'")
@@ -78,3 +87,14 @@ def make_api_key(server: PostgresServer, kept: KeptSecrets) -> str:
     finally:
         database.close()
     return key
+
+
+def tell_backup(server: PostgresServer, backup_server: PostgresServer) -> None:
+    """Switch the backup on and tell it of keys and accounts: what backup_writer does each minute, before the first."""
+    primary, backup = connect(server.url(NAME)), connect(backup_server.url(NAME))
+    try:
+        primary.query(primary_sql.turn, on=True)
+        keep_configuration(primary, backup)
+    finally:
+        primary.close()
+        backup.close()

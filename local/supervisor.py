@@ -43,9 +43,11 @@ from local.template import Stack, TemplateError, load_stack
 from local.terminal import Terminal
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+BACKUP_FOLDER = "backup_postgres"
 INBOX_QUEUE = "InboxQueue"  # what lies in it exists nowhere else, and moto forgets
 API_HANDLER = "analytics_api."
 FORWARDER_HANDLER = "event_forwarder."
+BACKUP_HANDLER = "backup_writer."
 DRAIN_SECONDS = 5.0
 
 
@@ -60,6 +62,7 @@ class RunOptions:
     port: int = 8080
     template: Path = CHECKOUT / "template.yaml"
     migrations: Path = CHECKOUT / "migrations" / "primary"
+    backup_migrations: Path = CHECKOUT / "migrations" / "backup"
     folder: Path = CHECKOUT / ".local"
     fresh: bool = False
     most_environments: int = 8  # processes that one function may have
@@ -115,6 +118,16 @@ class Supervisor:
         """Return a new connection to the queues."""
         return self._aws_client("sqs")
 
+    def stop_backup(self) -> None:
+        """Let the backup's Postgres go away, as an outage does; the rest goes on."""
+        if self._backup_server:
+            self._backup_server.stop("immediate")
+
+    def start_backup(self) -> None:
+        """Bring the backup's Postgres back at the same address."""
+        if self._backup_server:
+            self._backup_server.start()
+
     # --- in the order of the start ---
 
     def _start(self) -> None:
@@ -130,6 +143,7 @@ class Supervisor:
         self._ports = KeptPorts(folder)
         moto = self._launch_moto()
         self._start_postgres()
+        self._start_backup_postgres()
         pooled_port = self._start_pooler()
         moto.wait_until_ready()
         self._sqs = self._aws_client("sqs")
@@ -153,6 +167,8 @@ class Supervisor:
             "receiver_url": "" if receiver is None else receiver.url + forwarding.PATH,
             "command_line": self._command_line_environment(parameters, stack, receiver),
         }
+        if self._backup_server:
+            local_database.tell_backup(self._server, self._backup_server)
         stack_file.write(folder, self.stack)
 
     def _take_lock(self) -> None:
@@ -183,7 +199,8 @@ class Supervisor:
         self._complete = server.folder / "complete"  # there once the cluster was made and has started
         # Data of an earlier checkout in this place: its passwords went with its .local folder.
         is_foreign = self._kept.was_new and not server.data.is_relative_to(folder.resolve())
-        if self.options.fresh or is_foreign or not self._complete.exists():
+        self._is_new = self.options.fresh or is_foreign or not self._complete.exists()
+        if self._is_new:
             shutil.rmtree(server.data, ignore_errors=True)
             kept_messages.forget(folder)
         elif self._kept.was_new:
@@ -206,6 +223,31 @@ class Supervisor:
         for name in local_database.migrate(self._server, self._kept, self.options.migrations):
             self.terminal.say(f"  migrated {name}")
         local_database.let_roles_log_in(self._server, self._kept)
+
+    def _start_backup_postgres(self) -> None:
+        """Start the second server, where the template writes a backup; its data goes when the first one's goes."""
+        self._backup_server = None
+        if BACKUP_HANDLER not in self.options.template.read_text(encoding="utf-8"):
+            return
+        server = PostgresServer(
+            self.options.folder / BACKUP_FOLDER,
+            port=self._ports.port("backup_postgres"),
+            password=self._kept.password("postgres"),
+            settings={"shared_buffers": "32MB", **self.options.postgres_settings},
+            binaries=self.options.postgres_binaries,
+        )
+        stop_leftover(server.data)
+        complete = server.folder / "complete"
+        if self._is_new or not complete.exists():
+            shutil.rmtree(server.data, ignore_errors=True)
+        self._started.callback(_end, server)
+        server.start()
+        complete.touch()
+        local_database.make_database(server, self._kept)
+        for name in local_database.migrate(server, self._kept, self.options.backup_migrations, "backup"):
+            self.terminal.say(f"  migrated {name} (backup)")
+        local_database.let_roles_log_in(server, self._kept, local_database.BACKUP_ROLES.values())
+        self._backup_server = server
 
     def _start_pooler(self) -> int | None:
         """Start PgBouncer where it is installed, and return its port."""
@@ -230,6 +272,13 @@ class Supervisor:
             direct = self._server.url(local_database.NAME, role, self._kept.password(role))
             content = {"direct_url": direct, "pooled_url": self._pooled(direct, pooled_port) or direct}
             parameters[f"{word.title()}DatabaseSecretArn"] = put(f"{word}-database", content)
+        if self._backup_server:
+            for word, role in local_database.BACKUP_ROLES.items():
+                direct = self._backup_server.url(local_database.NAME, role, self._kept.password(role))
+                name = "".join(part.title() for part in word.split("_"))
+                parameters[f"{name}DatabaseSecretArn"] = put(
+                    f"{word}-database", {"direct_url": direct, "pooled_url": direct}
+                )
         keys = {"current": "k1", "keys": {"k1": self._kept.key("data_key_1")}}
         parameters["DataKeysSecretArn"] = put("data-keys", keys)
         for account in known:
@@ -353,6 +402,7 @@ class Supervisor:
             "api_url": api_url,
             "database_url": database_url,
             "pooled_database_url": self._pooled(database_url, pooled_port),
+            "backup_database_url": self._backup_server.url(local_database.NAME) if self._backup_server else "",
             "sqs_endpoint": self._moto.endpoint,
             "queues": dict(stack.queues),
             "api_key": self._api_key(stack),
@@ -390,6 +440,11 @@ class Supervisor:
             "DATABASE_SECRET_ARN": parameters["OpsDatabaseSecretArn"],
             "DATA_KEYS_SECRET_ARN": parameters["DataKeysSecretArn"],
             "PUBLIC_API_URL": f"http://127.0.0.1:{self.options.port}",
+            **(
+                {"BACKUP_DATABASE_SECRET_ARN": parameters["BackupWriterDatabaseSecretArn"]}
+                if self._backup_server
+                else {}
+            ),
             **({"FORWARDING_ALLOWED_LOCAL": receiver.address} if receiver else {}),
             **{
                 name: value
@@ -412,13 +467,7 @@ class Supervisor:
             time.sleep(0.1)
 
     def _end_postgres(self) -> None:
-        """Stop Postgres, also when it was interrupted in the middle of its start and does not know itself yet."""
-        for patience_seconds in (0.2, 0.5, 1.0):
-            try:
-                return self._server.stop()
-            except PostgresError:
-                time.sleep(patience_seconds)
-        return stop_leftover(self._server.data)
+        _end(self._server)
 
     def _messages_in(self, queue_url: str) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -448,6 +497,16 @@ class Supervisor:
 def _names_of_queues(stack: Stack) -> dict[str, str]:
     """Return the addresses of the queues by the names that AWS knows them by."""
     return {url.rpartition("/")[2]: url for url in stack.queues.values()}
+
+
+def _end(server: PostgresServer) -> None:
+    """Stop Postgres, also when it was interrupted in the middle of its start and does not know itself yet."""
+    for patience_seconds in (0.2, 0.5, 1.0):
+        try:
+            return server.stop()
+        except PostgresError:
+            time.sleep(patience_seconds)
+    return stop_leftover(server.data)
 
 
 def _webhook_of(account: GatewayAccount, stack: Stack) -> str | None:

@@ -22,6 +22,7 @@ from tests.support.queues import Queues
 DatabaseFactory = Callable[..., str]
 DatabaseOpener = Callable[..., Database]
 MIGRATIONS = Path(__file__).parent.parent / "migrations" / "primary"
+BACKUP_MIGRATIONS = MIGRATIONS.with_name("backup")
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +86,25 @@ def gatehouse_database(
 ) -> GatehouseDatabase:
     """A migrated database of this test's own."""
     address = fresh_database(template=migrated_template, owner=OWNER)
+    return GatehouseDatabase(address, "127.0.0.1", postgres_server.port)
+
+
+@pytest.fixture(scope="session")
+def backup_template(postgres_server: PostgresServer) -> str:
+    """The name of a backup database with all of its migrations, to clone from."""
+    make_roles(postgres_server.url())
+    name = database_name(create_database(postgres_server, owner=OWNER))
+    target = Target("backup", postgres_server.url(name, OWNER, quote(ROLE_PASSWORD)), tls="off")
+    Engine(target, BACKUP_MIGRATIONS).up()
+    return name
+
+
+@pytest.fixture
+def backup_database(
+    postgres_server: PostgresServer, backup_template: str, fresh_database: DatabaseFactory
+) -> GatehouseDatabase:
+    """A migrated backup database of this test's own; its roles are backup_writer and backup_reader."""
+    address = fresh_database(template=backup_template, owner=OWNER)
     return GatehouseDatabase(address, "127.0.0.1", postgres_server.port)
 
 

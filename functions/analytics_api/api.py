@@ -19,6 +19,7 @@ from analytics_api import (
     refunds,
     server,
     subscriptions,
+    sync,
 )
 from gatehouse.http_api.application import application
 from gatehouse.http_api.callers import Desk
@@ -41,6 +42,7 @@ ROUTERS = (
     completeness.router,
     audit.router,
     server.router,
+    sync.router,
 )
 DESCRIPTION = "Orders, customers, payments of five gateways, and what hangs on them. Each key sees one merchant's rows."
 

@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from gatehouse.backup.reads import history_in_backup, read_from_either
+from gatehouse.database.connection import Database
 from gatehouse.errors import RequestRefused
 from gatehouse.http_api.callers import Reader, desk_of
 from gatehouse.http_api.fields import RowId
@@ -46,11 +48,26 @@ router = APIRouter(tags=["audit"])
 
 
 @router.get("/audit/{table}/{row_id}")
-async def show_history(request: Request, caller: Reader, table: AuditedTable, row_id: RowId) -> list[Change]:
+async def show_history(
+    request: Request, caller: Reader, table: AuditedTable, row_id: RowId, response: Response
+) -> list[Change]:
     """Show what happened to one row, oldest first; nothing for a row that there is not."""
+    desk = desk_of(request)
+    primary = desk.database()
     if table in HEALTH and not may_read_health_data(
-        desk_of(request).database(), caller.merchant, caller.key_id, kind=HEALTH[table], ids=[row_id]
+        primary, caller.merchant, caller.key_id, kind=HEALTH[table], ids=[row_id]
     ):
         raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
-    history = audit.history_of_row(desk_of(request).database(), caller.merchant, table, row_id)
-    return [Change.model_validate(each._asdict()) for each in history]
+
+    def read(database: Database) -> list[Change]:
+        if database is primary:
+            made = audit.history_of_row(database, caller.merchant, table, row_id)
+            return [Change.model_validate(each._asdict()) for each in made]
+        return [Change.model_validate(each) for each in history_in_backup(database, caller.merchant, row_id)]
+
+    # The backup keeps the history of payments, and of nothing else.
+    answer = read_from_either(primary, desk.backup() if table == "payments" else None, read)
+    response.headers["gatehouse-served-by"] = answer.served_by
+    if answer.as_of:
+        response.headers["gatehouse-as-of"] = answer.as_of.isoformat()
+    return answer.found

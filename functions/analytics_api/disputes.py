@@ -6,11 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from analytics_api.recorded import Record, RecordFilters, found, listed
+from analytics_api.recorded import Record, RecordFilters, Records, found, listed_from_either
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader
 from gatehouse.http_api.fields import Money, RowId
-from gatehouse.http_api.pages import Page
 from gatehouse.http_api.resources import resource
 
 type DisputeStatus = Literal["warning", "needs_response", "under_review", "closed", "won", "lost"]
@@ -45,9 +44,11 @@ router = APIRouter(tags=["disputes"])
 
 
 @router.get("/disputes")
-async def list_disputes(request: Request, caller: Reader, filters: Annotated[DisputeFilters, Query()]) -> Page[Dispute]:
+async def list_disputes(
+    request: Request, caller: Reader, filters: Annotated[DisputeFilters, Query()]
+) -> Records[Dispute]:
     """List disputes, newest first."""
-    return listed(request, caller, filters, "disputes", Dispute)
+    return listed_from_either(request, caller, filters, "disputes", Dispute)
 
 
 @router.get("/disputes/{dispute_id}", responses=ONE, response_model=Dispute)

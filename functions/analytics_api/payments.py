@@ -8,12 +8,14 @@ from pydantic import BaseModel, Field
 
 from analytics_api.audit import Change
 from analytics_api.disputes import Dispute
-from analytics_api.recorded import Record, RecordFilters, listed, seen, without_health
+from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, listed_from_either, seen, without_health
 from analytics_api.refunds import Refund
+from gatehouse.backup.reads import payment_in_backup, read_from_either
+from gatehouse.backup.standing import PRIMARY, ServedBy
+from gatehouse.database.connection import Database
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader, desk_of
 from gatehouse.http_api.fields import Money, RowId, Word
-from gatehouse.http_api.pages import Page
 from gatehouse.http_api.resources import resource
 from gatehouse.models import browse
 
@@ -71,7 +73,7 @@ class Payment(Record):
     status_reason: str | None
     product_name: str | None = Field(description="What it was paid for, as the invoice says it.")
     product_category: str | None = Field(description="The merchant's product line, such as TRT.")
-    is_recurring: bool = Field(description="One of a row, asked for by a subscription or contract.")
+    is_recurring: bool | None = Field(description="One of a row, asked for by a subscription or contract.")
     completed_at: datetime | None
     metadata: dict[str, Any] | None
 
@@ -93,28 +95,44 @@ class PaymentStory(Payment):
     disputes: list[Dispute]
     events: list[EventOfPayment]
     changes: list[Change]
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
 
 
 router = APIRouter(tags=["payments"])
 
 
 @router.get("/payments")
-async def list_payments(request: Request, caller: Reader, filters: Annotated[PaymentFilters, Query()]) -> Page[Payment]:
+async def list_payments(
+    request: Request, caller: Reader, filters: Annotated[PaymentFilters, Query()]
+) -> Records[Payment]:
     """List payments, newest first."""
-    return listed(request, caller, filters, "payments", Payment)
+    return listed_from_either(request, caller, filters, "payments", Payment)
 
 
 @router.get("/payments/{payment_id}", responses=ONE, response_model=PaymentStory)
 async def show_payment(request: Request, caller: Reader, payment_id: RowId) -> Response:
     """Show one payment with its refunds, disputes and story. Where two turned out to be one, the one that was kept."""
-    story = browse.find_payment(desk_of(request).database(), caller.merchant, payment_id)
-    (payment,) = seen(request, caller, "payments", [story.payment])
-    changes = story.changes if payment is story.payment else [without_health(each) for each in story.changes]
+    desk = desk_of(request)
+    primary = desk.database()
+
+    def read(database: Database) -> browse.PaymentStory:
+        find = browse.find_payment if database is primary else payment_in_backup
+        return find(database, caller.merchant, payment_id)
+
+    answer = read_from_either(primary, desk.backup(), read)
+    story = answer.found
+    payment, changes = story.payment, story.changes
+    if answer.served_by == PRIMARY:
+        (payment,) = seen(request, caller, "payments", [story.payment])
+        changes = story.changes if payment is story.payment else [without_health(each) for each in story.changes]
     shown = PaymentStory.of(
         payment,
         refunds=[Refund.of(row) for row in story.refunds],
         disputes=[Dispute.of(row) for row in story.disputes],
         events=story.events,
         changes=changes,
+        served_by=answer.served_by,
+        as_of=answer.as_of,
     )
     return resource(request, shown)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal, Self
 from fastapi import Request
 from pydantic import BaseModel, Field
 
+from gatehouse.backup.reads import read_from_either
+from gatehouse.backup.standing import PRIMARY, ServedBy
 from gatehouse.http_api.callers import Caller, desk_of
 from gatehouse.http_api.fields import Moment, money
 from gatehouse.http_api.pages import Filters, Page, after_moment, newest_first, page
@@ -19,6 +21,8 @@ HEALTH_TABLES: dict[str, Literal["payments", "invoices"]] = {"payments": "paymen
 HEALTH_COLUMNS = {"product_name", "product_category", "lines", "description"}
 
 type GatewayName = Literal["stripe", "paypal", "paystack", "sayswitch", "mx_merchant"]
+
+AS_OF = Field(None, description="Until when the backup knows everything; null where the primary database answered.")
 
 
 class RecordFilters(Filters):
@@ -50,6 +54,36 @@ class Record(BaseModel):
         amounts = {name: money(row, *columns) for name, columns in cls.AMOUNTS.items()}
         times = {"created_at": row["first_fact_at"], "updated_at": row["last_fact_at"]}
         return cls.model_validate({**row, **times, **amounts, **more})
+
+
+class Records[Item](Page[Item]):
+    """Some of the records, newest first, from whichever database answers."""
+
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
+
+
+def listed_from_either[Shown: Record](
+    request: Request, caller: Caller, filters: RecordFilters, table: str, shown: type[Shown]
+) -> Records[Shown]:
+    """Return a page of a table's records, from the backup while the primary database is away."""
+    desk = desk_of(request)
+    answer = read_from_either(
+        desk.database(),
+        desk.backup(),
+        lambda database: browse.list_rows(
+            database,
+            caller.merchant,
+            table,
+            **filters.wanted(),
+            after=after_moment(filters),
+            most=filters.limit + 1,
+        ),
+    )
+    # The backup holds no health data, and a read could not be noted while the primary is away.
+    rows = seen(request, caller, table, answer.found) if answer.served_by == PRIMARY else answer.found
+    found = page(rows, filters, shown.of, newest_first)
+    return Records(items=found.items, next_cursor=found.next_cursor, served_by=answer.served_by, as_of=answer.as_of)
 
 
 def listed[Shown: Record](

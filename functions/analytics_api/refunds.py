@@ -6,11 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from analytics_api.recorded import Record, RecordFilters, found, listed
+from analytics_api.recorded import Record, RecordFilters, Records, found, listed_from_either
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader
 from gatehouse.http_api.fields import Money, RowId, Word
-from gatehouse.http_api.pages import Page
 from gatehouse.http_api.resources import resource
 
 type RefundStatus = Literal["pending", "completed", "cancelled", "failed"]
@@ -46,9 +45,9 @@ router = APIRouter(tags=["refunds"])
 
 
 @router.get("/refunds")
-async def list_refunds(request: Request, caller: Reader, filters: Annotated[RefundFilters, Query()]) -> Page[Refund]:
+async def list_refunds(request: Request, caller: Reader, filters: Annotated[RefundFilters, Query()]) -> Records[Refund]:
     """List refunds, newest first."""
-    return listed(request, caller, filters, "refunds", Refund)
+    return listed_from_either(request, caller, filters, "refunds", Refund)
 
 
 @router.get("/refunds/{refund_id}", responses=ONE, response_model=Refund)

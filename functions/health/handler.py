@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gatehouse.backup.connection import backup_or_none
+from gatehouse.backup.standing import as_of
 from gatehouse.database.connection import database
 from gatehouse.database.health import check
 from gatehouse.errors import DatabaseError
@@ -17,9 +19,29 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def database_health() -> dict[str, Any]:
-    """Answer 200 with the database's own facts, or 503 when it is away or takes no writes."""
+    """Answer 200 with the database's own facts, or 503 when it is away or takes no writes, and who answers then."""
+    backup = backup_health()
     try:
         facts = check(database())
     except DatabaseError as error:
-        return answer(503, {"status": "unavailable", "error": error.code})
-    return answer(200, {"status": "ok", **facts}) if facts["ok"] else answer(503, {"status": "read-only", **facts})
+        served = {"reads_served_by": "backup"} if backup.get("status") == "ok" else {}
+        return answer(503, {"status": "unavailable", "error": error.code, **served, **said_of(backup)})
+    status, word = (200, "ok") if facts["ok"] else (503, "read-only")
+    return answer(status, {"status": word, **facts, **said_of(backup)})
+
+
+def backup_health() -> dict[str, Any]:
+    """Say whether the backup database answers, and until when it knows everything; nothing where there is none."""
+    backup = backup_or_none()
+    if backup is None:
+        return {}
+    try:
+        until = as_of(backup)
+    except DatabaseError as error:
+        return {"status": "unavailable", "error": error.code}
+    return {"status": "ok", "as_of": until and until.isoformat()}
+
+
+def said_of(backup: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the answer that tells of the backup."""
+    return {"backup": backup} if backup else {}

@@ -375,6 +375,68 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.backup_backlog(p_many integer)
+ RETURNS TABLE(backlog bigint, lag_seconds bigint, as_of timestamp with time zone, refused bigint)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select count(*), coalesce(extract(epoch from now() - min(changed_at)), 0)::bigint, coalesce(min(changed_at), now()),
+        (select count(*) from backup_changes where attempts >= p_many)
+    from backup_changes
+$function$;
+REVOKE ALL ON FUNCTION backup_backlog(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION backup_backlog(integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.backup_hashes(p_from bigint, p_until bigint)
+ RETURNS TABLE(gateway text, hour timestamp with time zone, payments bigint, hash numeric)
+ LANGUAGE sql
+ STABLE
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+AS $function$
+    select s.gateway_provider, date_trunc('hour', s.first_fact_at), count(*),
+        sum(('x' || left(md5(s::text), 16))::bit(64)::bigint::numeric)
+    from backup_states s
+    where s.id >= p_from and s.id < p_until
+    group by 1, 2
+$function$;
+
+CREATE OR REPLACE FUNCTION public.backup_hashes_of(p_ids bigint[])
+ RETURNS TABLE(payment_id bigint, hash text)
+ LANGUAGE sql
+ STABLE
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+AS $function$
+    select s.id, md5(s::text) from backup_states s where s.id = any (p_ids)
+$function$;
+
+CREATE OR REPLACE FUNCTION public.backup_hashes_within(p_from bigint, p_until bigint, p_gateway text, p_hour timestamp with time zone)
+ RETURNS TABLE(payment_id bigint, hash text)
+ LANGUAGE sql
+ STABLE
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+AS $function$
+    select s.id, md5(s::text)
+    from backup_states s
+    where s.id >= p_from and s.id < p_until and s.gateway_provider = p_gateway
+      and s.first_fact_at >= p_hour and s.first_fact_at < p_hour + interval '1 hour'
+$function$;
+
+CREATE OR REPLACE FUNCTION public.backup_is_behind(p_seconds integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select exists (select from backup_changes where changed_at < now() - make_interval(secs => p_seconds))
+        or (select not is_on or fill_ended_at is null from backup_state)
+$function$;
+REVOKE ALL ON FUNCTION backup_is_behind(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION backup_is_behind(integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.begin_reclassification(p_product_id bigint)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -2516,6 +2578,17 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.keys_for_backup()
+ RETURNS TABLE(id text, merchant text, role text, hash bytea, rate_per_minute integer, expires_at timestamp with time zone, revoked_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select id, merchant, role, hash, rate_per_minute, expires_at, revoked_at from api_keys
+$function$;
+REVOKE ALL ON FUNCTION keys_for_backup() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keys_for_backup() TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.known_category(p_merchant text, p_name text)
  RETURNS text
  LANGUAGE plpgsql
@@ -2928,6 +3001,71 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.note_backup_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    insert into backup_changes (payment_id, merchant)
+    select new.id, new.merchant from backup_state where is_on
+    -- A row that nobody has claimed is locked by this, and not written: nobody claims it before we have committed.
+    on conflict (payment_id) do update set claim = null, attempts = 0, last_error = null, due_at = now()
+        where backup_changes.claim is not null or backup_changes.attempts > 0;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_backup_changes(p_payments bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    insert into backup_changes (payment_id, merchant)
+    select p.id, p.merchant from backup_state, payments p
+    where is_on and p.id = any (p_payments)
+    order by p.id
+    on conflict (payment_id) do update set claim = null, attempts = 0, last_error = null, due_at = now()
+        where backup_changes.claim is not null or backup_changes.attempts > 0
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_backup_of_child()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'UPDATE' then
+        perform note_backup_changes(array[old.payment_id, new.payment_id]);
+    else
+        perform note_backup_changes(array[new.payment_id]);
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_backup_of_fact()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform note_backup_changes(array(
+        select new.subject_id where new.kind = 'payment'
+        union
+        select payment_id from refunds where new.kind = 'refund' and id = new.subject_id
+        union
+        select payment_id from disputes where new.kind = 'dispute' and id = new.subject_id));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.note_backup_of_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    perform note_backup_changes(array(select id from payments where order_id = new.id));
+    return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.note_missed_renewals(p_grace_days integer, p_most integer)
  RETURNS integer
  LANGUAGE plpgsql
@@ -3179,6 +3317,67 @@ end
 $function$;
 REVOKE ALL ON FUNCTION payments_called(text,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION payments_called(text,text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.payments_for_backup(p_ids bigint[])
+ RETURNS TABLE(payment_id bigint, state jsonb, facts jsonb)
+ LANGUAGE sql
+ STABLE
+ SET "TimeZone" TO 'UTC'
+AS $function$
+    select
+        s.id,
+        to_jsonb(s) || jsonb_build_object(
+            'names', (
+                select jsonb_agg(jsonb_build_object('kind', n.kind, 'id', n.object_id, 'of', 'payment', 'row', s.id)
+                    order by n.kind, n.object_id)
+                from payment_objects n where n.payment_id = s.id),
+            'names_of_others', (
+                select jsonb_agg(jsonb_build_object(
+                    'kind', n.kind, 'id', n.object_id, 'of', n.subject_kind, 'row', n.subject_id)
+                    order by n.subject_kind, n.kind, n.object_id)
+                from (
+                    select 'refund' as kind, r.id from refunds r where r.payment_id = s.id
+                    union all
+                    select 'dispute', d.id from disputes d where d.payment_id = s.id
+                ) as other
+                join subject_names n on n.subject_kind = other.kind and n.subject_id = other.id),
+            'events', (
+                select jsonb_agg(to_jsonb(told) order by told.id)
+                from (
+                    select e.id, e.event_id, e.type, e.livemode, e.occurred_at, e.received_at
+                    from webhook_events e
+                    where e.id in (
+                        select f.webhook_event_id from facts f where f.kind = 'payment' and f.subject_id = s.id
+                        union
+                        select f.webhook_event_id from refunds r
+                        join facts f on f.kind = 'refund' and f.subject_id = r.id where r.payment_id = s.id
+                        union
+                        select f.webhook_event_id from disputes d
+                        join facts f on f.kind = 'dispute' and f.subject_id = d.id where d.payment_id = s.id)
+                    order by e.id desc limit 200
+                ) as told),
+            'changes', (
+                select jsonb_agg(to_jsonb(made) order by made.id)
+                from (
+                    select a.id, a.at, a.table_name, a.row_id, a.action, a.actor, a.webhook_event_id, a.changes
+                    from payment_audit_log a
+                    where a.table_name = 'payments' and a.row_id = s.id
+                    order by a.id desc limit 200
+                ) as made)),
+        (
+            select jsonb_agg(jsonb_build_object(
+                'kind', f.kind, 'subject_id', f.subject_id, 'said_by', f.said_by,
+                'webhook_event_id', f.webhook_event_id, 'job_id', f.job_id, 'occurred_at', f.occurred_at,
+                'received_at', f.received_at, 'rank', f.rank, 'words', f.words) order by f.id)
+            from facts f
+            where (f.kind = 'payment' and f.subject_id = s.id)
+               or (f.kind = 'refund' and f.subject_id in (select r.id from refunds r where r.payment_id = s.id))
+               or (f.kind = 'dispute' and f.subject_id in (select d.id from disputes d where d.payment_id = s.id))
+        )
+    from backup_states s
+    where s.id = any (p_ids)
+    order by s.id
+$function$;
 
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
@@ -4400,6 +4599,9 @@ begin
 end
 $function$;
 
+CREATE SEQUENCE backup_versions AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
+GRANT USAGE ON SEQUENCE backup_versions TO gatehouse_ops, gatehouse_worker;
+
 CREATE SEQUENCE payment_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
@@ -4545,6 +4747,40 @@ CREATE TABLE audit_hash_key (
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE backup_changes (
+    payment_id bigint NOT NULL,
+    merchant text NOT NULL,
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),
+    due_at timestamp with time zone NOT NULL DEFAULT now(),
+    claim bigint,
+    attempts integer NOT NULL DEFAULT 0,
+    last_error text,
+    CONSTRAINT backup_changes_pkey PRIMARY KEY (payment_id)
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000);
+CREATE INDEX backup_changes_refused ON public.backup_changes USING btree (payment_id) WHERE (attempts > 0);
+ALTER TABLE backup_changes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON backup_changes FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON backup_changes FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE backup_changes TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT, SELECT, UPDATE ON TABLE backup_changes TO gatehouse_intake;
+GRANT SELECT ON TABLE backup_changes TO gatehouse_api;
+
+CREATE TABLE backup_state (
+    only_row boolean NOT NULL DEFAULT true,
+    is_on boolean NOT NULL DEFAULT false,
+    filled_after bigint NOT NULL DEFAULT 0,
+    fill_ended_at timestamp with time zone,
+    wrote_at timestamp with time zone,
+    last_error text,
+    last_error_at timestamp with time zone,
+    compared_at timestamp with time zone,
+    divergent bigint,
+    CONSTRAINT backup_state_pkey PRIMARY KEY (only_row),
+    CONSTRAINT backup_state_only_row_check CHECK (only_row)
+);
+GRANT SELECT ON TABLE backup_state TO gatehouse_api, gatehouse_intake;
+GRANT SELECT, UPDATE ON TABLE backup_state TO gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE category_rules (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text,
@@ -4657,6 +4893,8 @@ CREATE POLICY own_merchant ON disputes FOR ALL TO gatehouse_api, gatehouse_intak
 CREATE TRIGGER disputes_audit_delete AFTER DELETE ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_insert AFTER INSERT ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
+CREATE TRIGGER note_backup_insert AFTER INSERT ON public.disputes FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION note_backup_of_child();
+CREATE TRIGGER note_backup_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_child();
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
@@ -4697,6 +4935,7 @@ CREATE INDEX facts_webhook_event ON public.facts USING btree (webhook_event_id) 
 ALTER TABLE facts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON facts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON facts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER note_backup_erased AFTER UPDATE OF words ON public.facts FOR EACH ROW WHEN (((old.words IS DISTINCT FROM new.words) AND (new.kind = ANY (ARRAY['payment'::text, 'refund'::text, 'dispute'::text])))) EXECUTE FUNCTION note_backup_of_fact();
 CREATE TRIGGER respect_erasure BEFORE INSERT ON public.facts FOR EACH ROW WHEN (((new.kind = ANY (ARRAY['customer'::text, 'payout'::text, 'refund'::text])) OR (new.words ?| ARRAY['email'::text, 'customer_ref'::text]))) EXECUTE FUNCTION respect_erasure();
 GRANT INSERT, SELECT, UPDATE (subject_id) ON TABLE facts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE facts TO gatehouse_api;
@@ -5134,6 +5373,7 @@ ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
+CREATE TRIGGER note_backup_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_order();
 CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
@@ -5259,6 +5499,8 @@ CREATE TRIGGER follow_recurring_payment_update AFTER UPDATE ON public.payments F
 CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
+CREATE TRIGGER note_backup_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION note_backup_change();
+CREATE TRIGGER note_backup_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_change();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
@@ -5454,6 +5696,8 @@ CREATE INDEX refunds_payment ON public.refunds USING btree (payment_id) WHERE (p
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON refunds FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON refunds FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER note_backup_insert AFTER INSERT ON public.refunds FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION note_backup_of_child();
+CREATE TRIGGER note_backup_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_child();
 CREATE TRIGGER refunds_audit_delete AFTER DELETE ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_insert AFTER INSERT ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
@@ -5629,6 +5873,9 @@ CREATE TABLE webhook_payloads_default PARTITION OF webhook_payloads DEFAULT;
 
 CREATE VIEW app_users WITH (security_invoker=true) AS SELECT DISTINCT ON (merchant, app, user_id) merchant, app, user_id, plan, status, amount_minor, currency, said_by, gateway, account, object_id, since, last_fact_at, livemode FROM ( SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'subscription'::text AS said_by, gateway, account, gateway_id AS object_id, COALESCE(started_at, first_fact_at) AS since, last_fact_at, livemode, 1 AS place FROM subscriptions WHERE (user_id IS NOT NULL) UNION ALL SELECT merchant, app, user_id, plan, status, amount_minor, currency, 'payment'::text, gateway, account, (id)::text AS id, COALESCE(completed_at, first_fact_at) AS "coalesce", last_fact_at, livemode, 2 FROM payments WHERE ((user_id IS NOT NULL) AND (plan IS NOT NULL) AND (merged_into IS NULL) AND (status = ANY (ARRAY['completed'::text, 'partially_refunded'::text, 'refunded'::text])))) said ORDER BY merchant, app, user_id, place, livemode DESC, since DESC, object_id DESC;
 GRANT SELECT ON TABLE app_users TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW backup_states WITH (security_invoker=true) AS SELECT id, merchant, gateway AS gateway_provider, account, livemode, CASE WHEN (subscription_ref IS NULL) THEN 'payment'::text ELSE 'subscription'::text END AS service, reference, number AS client_reference, status, amount_minor, received_minor, refunded_minor, currency, fee_minor, fee_currency, method, customer_ref, email, app, app_from, user_id, plan, subscription_ref, invoice_ref, failure_code, failure_message, status_reason, metadata, merged_into, order_id, CASE WHEN (id IS NOT NULL) THEN jsonb_build_object('id', id, 'number', number, 'customer_id', customer_id, 'livemode', livemode, 'event_id', event_id, 'event_name', event_name, 'event_date', event_date, 'currency', currency, 'status', status, 'status_by_hand', status_by_hand, 'payment_state', payment_state, 'subtotal_minor', subtotal_minor, 'tax_minor', tax_minor, 'fee_minor', fee_minor, 'discount_minor', discount_minor, 'total_minor', total_minor, 'paid_minor', paid_minor, 'refunded_minor', refunded_minor, 'reference', reference, 'created_at', created_at) ELSE NULL::jsonb END AS order_state, ( SELECT jsonb_agg(jsonb_build_object('id', id, 'gateway_id', gateway_id, 'livemode', livemode, 'status', status, 'amount_minor', amount_minor, 'currency', currency, 'fee_minor', fee_minor, 'reason', reason, 'failure_code', failure_code, 'failure_message', failure_message, 'reference', reference, 'refunded_at', refunded_at, 'metadata', metadata, 'first_fact_at', first_fact_at, 'last_fact_at', last_fact_at) ORDER BY id) AS jsonb_agg FROM refunds r WHERE (payment_id = id)) AS refunds, ( SELECT jsonb_agg(jsonb_build_object('id', id, 'gateway_id', gateway_id, 'livemode', livemode, 'status', status, 'amount_minor', amount_minor, 'currency', currency, 'fee_minor', fee_minor, 'reason', reason, 'outcome', outcome, 'is_withdrawn', is_withdrawn, 'respond_by', respond_by, 'opened_at', opened_at, 'closed_at', closed_at, 'first_fact_at', first_fact_at, 'last_fact_at', last_fact_at) ORDER BY id) AS jsonb_agg FROM disputes d WHERE (payment_id = id)) AS disputes, first_fact_at, last_fact_at, completed_at FROM (payments p LEFT JOIN orders o ON ((id = order_id)));
+GRANT SELECT ON TABLE backup_states TO gatehouse_ops, gatehouse_worker;
 
 CREATE VIEW elevenone_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'elevenone'::text);
 GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;

@@ -34,8 +34,12 @@ class Api:
 
     def __init__(self, origins: tuple[str, ...] = ()) -> None:
         self.database: Database | None = None
+        self.backup: Database | None = None
         self.rung: list[tuple[int, str]] = []
-        self.application = build(Desk(self._current, lambda: self), origins)  # type: ignore[arg-type, return-value]  # rings
+        self.application = build(
+            Desk(self._current, lambda: self, lambda: self.backup),  # type: ignore[arg-type, return-value]  # rings
+            origins,
+        )
         self._handler = lambda_handler(self.application)
 
     def _current(self) -> Database:

@@ -9,6 +9,7 @@ from tests.support.postgres import run_sql
 
 ROLE_PASSWORD = "only for tests"
 ROLES = ("gatehouse_intake", "gatehouse_worker", "gatehouse_api", "gatehouse_ops")
+BACKUP_ROLES = ("gatehouse_backup_writer", "gatehouse_backup_reader")
 OWNER = "gatehouse_owner"
 
 
@@ -39,7 +40,7 @@ class GatehouseDatabase(NamedTuple):
 
 def make_roles(server_address: str) -> None:
     """Make the login roles of the functions, once per server."""
-    for role in (*ROLES, OWNER):
+    for role in (*ROLES, *BACKUP_ROLES, OWNER):
         extra = "CREATEROLE" if role == OWNER else ""
         run_sql(
             server_address,

@@ -9,7 +9,7 @@ from gatehouse.jobs.bell import Bell
 from gatehouse.settings import AwsCredentials
 
 CREDENTIALS = AwsCredentials("testing", "testing")
-NAMES = ("enrichment", "enrichment-dlq", "forwarding", "forwarding-dlq", "inbox", "inbox-dlq")
+NAMES = ("enrichment", "enrichment-dlq", "forwarding", "forwarding-dlq", "inbox", "inbox-dlq", "backup", "backup-dlq")
 
 
 class Queues:
@@ -24,7 +24,7 @@ class Queues:
         """Return a bell that rings in these queues; `sqs` stands another client in, such as one that cannot reach."""
         return Bell(
             sqs or self.sqs,
-            queues={name: self.urls[name] for name in ("enrichment", "forwarding")},
+            queues={name: self.urls[name] for name in ("enrichment", "forwarding", "backup")},
             dead_letters={name: self.urls[f"{name}-dlq"] for name in ("enrichment", "forwarding")},
         )
 

@@ -14,7 +14,7 @@ import pytest
 
 from local import send
 from local.postgres import PostgresServer, free_port, stop_leftover
-from local.supervisor import RunOptions, Supervisor
+from local.supervisor import BACKUP_FOLDER, RunOptions, Supervisor
 from local.terminal import Terminal
 from tests.support.postgres import FAST_SETTINGS, chosen_binaries
 
@@ -77,9 +77,10 @@ def started(options: RunOptions) -> Iterator[RunningStack]:
 
 def erase(options: RunOptions) -> None:
     """Remove the data of a stack, wherever Postgres had to keep it, also where the stack was killed."""
-    server = PostgresServer(options.folder / "postgres", port=0, password="")
-    stop_leftover(server.data)
-    server.erase()
+    for name in ("postgres", BACKUP_FOLDER):
+        server = PostgresServer(options.folder / name, port=0, password="")
+        stop_leftover(server.data)
+        server.erase()
     shutil.rmtree(options.folder, ignore_errors=True)
 
 

@@ -135,8 +135,16 @@ class Settings:
     order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
     order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")
 
-    backup_database_secret_arn: str = text("Secret with {direct_url} of the backup database, for its migrations.")
+    backup_database_secret_arn: str = text(
+        "Secret with {pooled_url, direct_url} of the function's role in the backup database; none without a backup."
+    )
+    backup_postgres_url: str = text("Pooled address of the backup database, where no secret is given.")
     backup_postgres_url_non_pooling: str = text("Direct address of the backup database, where no secret is given.")
+    backup_queue_url: str = text("Queue that rings for payments which the backup has yet to be told of.")
+    backup_dlq_url: str = text("Dead-letter queue of the same.")
+    backup_most_lag_seconds: int = number(
+        "How far the backup may be behind for heavy reports to be read there.", 60, least=1, most=86_400
+    )
 
     aws_endpoint_url: str = text("Address of a stand-in for all AWS services; AWS itself when empty.")
     aws_endpoint_url_sqs: str = text("The same for SQS alone.")

@@ -169,6 +169,10 @@ class Database:
         """Tell whether the database failed to answer so lately that it is not asked again."""
         return self._clock() < self._away_until
 
+    def ask_again(self) -> None:
+        """Let the next call ask the database, however lately it failed to answer."""
+        self._away_until = float("-inf")
+
     def close(self) -> None:
         """Say goodbye to the server; the next call connects again."""
         with self._lock:

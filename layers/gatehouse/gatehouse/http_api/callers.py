@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from gatehouse.backup.reads import read_from_either
 from gatehouse.database.connection import Database
 from gatehouse.errors import InputRefused, RequestRefused, TooManyRequests
 from gatehouse.jobs.bell import Bell, bell
@@ -57,6 +58,7 @@ class Desk(NamedTuple):
 
     database: Callable[[], Database]
     bell: Callable[[], Bell] = bell
+    backup: Callable[[], Database | None] = lambda: None
 
 
 def desk_of(request: Request) -> Desk:
@@ -78,7 +80,9 @@ async def reader(
     """Return who calls; anybody with a key that works may read."""
     if shown is None:
         raise RequestRefused("Show a key: `Authorization: Bearer gh_…`.", code="KEY_MISSING", status=401)
-    use = use_key(desk_of(request).database(), shown.credentials)
+    desk = desk_of(request)
+    key = shown.credentials
+    use = read_from_either(desk.database(), desk.backup(), lambda database: use_key(database, key)).found
     if use is None:
         raise _refused("unknown")
     log.add(key_id=use.key_id)

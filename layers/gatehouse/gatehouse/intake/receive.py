@@ -159,6 +159,8 @@ def _take(gateway: Gateway, request: HttpRequest, desk: Desk) -> dict[str, Any]:
     tell(recorded, gateway.NAME)
     if recorded.jobs:
         desk.bell().ring(recorded.jobs)
+    if recorded.changed:
+        desk.bell().ring_for_backup()
     return _words(event, recorded)
 
 

@@ -66,6 +66,8 @@ def _record(waiting: Waiting, desk: Desk) -> None:
     tell(recorded, waiting.gateway)
     if recorded.jobs:
         desk.bell().ring(recorded.jobs)
+    if recorded.changed:
+        desk.bell().ring_for_backup()
 
 
 def _bring_back(event: Mapping[str, Any], desk: Desk) -> None:

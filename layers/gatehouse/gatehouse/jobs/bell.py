@@ -17,6 +17,9 @@ from gatehouse.observability import log, metrics
 from gatehouse.settings import settings
 
 MOST_IN_A_BATCH = 10  # SQS's own limit
+BACKUP_QUEUE = "backup"
+BACKUP_DELAY_SECONDS = 1
+BACKUP_BUDGET_SECONDS = 0.100
 RING_BUDGET_SECONDS = 0.150  # the webhook waits for this before it answers
 NO_DELAYS: Mapping[int, int] = {}
 
@@ -38,6 +41,7 @@ class Bell:
         self._sqs = sqs
         self._queues = queues
         self._dead_letters = dead_letters
+        self._backup_rung_at = float("-inf")
 
     def ring(
         self,
@@ -67,6 +71,27 @@ class Bell:
             if self._send_all(self._url(self._dead_letters, burial.topic), [{"MessageBody": body}], deadline):
                 told.append(burial)
         return told
+
+    def ring_for_backup(self, *, again: bool = False) -> bool:
+        """Ring once for all payments that change within the next second; True when a bell was sent.
+
+        What is to be written is in the database and the bell names nothing, so one that comes a second later covers all
+        that was committed until then: this process need not ring again before. By the wall clock, as a frozen Lambda
+        stops the other one.
+        """
+        url = self._queues.get(BACKUP_QUEUE, "")
+        now = time.time()
+        if not url or (not again and 0 <= now - self._backup_rung_at < BACKUP_DELAY_SECONDS):
+            return False
+        request = {"QueueUrl": url, "MessageBody": '{"backup": true}', "DelaySeconds": BACKUP_DELAY_SECONDS}
+        try:
+            self._sqs.call("SendMessage", request, timeout_seconds=BACKUP_BUDGET_SECONDS)
+        except AwsError as error:
+            metrics.count("BellsNotRung")
+            log.warning("bell for the backup not rung; the next minute brings it over", reason=str(error))
+            return False
+        self._backup_rung_at = now
+        return True
 
     def send(self, queue_url: str, body: str, *, timeout_seconds: float) -> None:
         """Send one message, or raise AwsError: for what exists nowhere else yet."""
@@ -138,6 +163,7 @@ def bell() -> Bell:
             "enrichment": found.enrichment_queue_url,
             "forwarding": found.forwarding_queue_url,
             "reconciliation": found.reconciliation_queue_url,
+            BACKUP_QUEUE: found.backup_queue_url,
         },
         dead_letters={
             "enrichment": found.enrichment_dlq_url,

@@ -98,6 +98,8 @@ def work_on(
     verdict = _settle(job, topic, outcome, database, bell)
     if verdict in METRIC_OF:
         metrics.count(METRIC_OF[verdict], topic=job.topic)
+    if verdict == "done" and topic.changes_payments:
+        bell.ring_for_backup()
     log.info("job settled", job=job.id, topic=job.topic, outcome=verdict, attempts=job.attempts)
     return verdict
 

@@ -19,6 +19,7 @@ class Topic(NamedTuple):
     longest_backoff_seconds: int = LONGEST_BACKOFF_SECONDS
     # How many of one merchant's jobs are worked on before those of others go first; None: as they come.
     fair_share: int | None = None
+    changes_payments: bool = True  # so that the backup is to be told
 
 
 TOPICS = {
@@ -42,6 +43,7 @@ TOPICS = {
             most_attempts=15,
             first_backoff_seconds=30,
             longest_backoff_seconds=24 * 3600,
+            changes_payments=False,
         ),
     )
 }

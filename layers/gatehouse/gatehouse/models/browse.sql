@@ -31,7 +31,8 @@ limit :most::integer;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor,
        p.refunded_minor, p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id,
        p.customer_id, p.customer_ref, p.email, p.app, p.user_id, p.plan, p.subscription_ref, p.invoice_ref,
-       p.failure_code, p.failure_message, p.status_reason, p.metadata, p.completed_at, p.first_fact_at, p.last_fact_at
+       p.invoice_number, p.source, p.surcharge_minor, p.failure_code, p.failure_message, p.status_reason, p.metadata,
+       p.completed_at, p.first_fact_at, p.last_fact_at, p.product_name, p.product_category, p.is_recurring
 from (select distinct unnest(:status::text[]) as status) as wanted
 cross join lateral (
     select * from payments held
