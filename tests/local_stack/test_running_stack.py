@@ -29,7 +29,7 @@ BECAME = {
     "paypal": r"payment.capture.completed +200 \w+ +event applied: payment \d+ completed, 30\.00 USD, fee 1\.54 USD",
     "paystack": r"charge.success +200 \w+ +event applied: payment \d+ completed, 100\.00 NGN, fee 1\.50 NGN",
     "sayswitch": r"payment.success +200 \w+ +event applied: payment \d+ completed, 10\.00 NGN, fee 0\.12 NGN",
-    "mx_merchant": r"PaymentSuccess +200 \w+ +event applied: payment \d+ completed, 11\.11 USD, fee unknown yet, invoice 9.+",
+    "mx_merchant": r"PaymentSuccess +200 \w+ +event applied: payment \d+ completed, 11\.11 USD, .+, invoice 9 for .+",
 }
 
 
