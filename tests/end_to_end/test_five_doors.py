@@ -17,7 +17,7 @@ from local import send
 from local.supervisor import CHECKOUT
 from tests.support.gateway_samples import ignored_samples, samples
 from tests.support.postgres import run_sql
-from tests.support.stack import RunningStack, own_options, started
+from tests.support.stack import RunningStack, own_options, started, wait_until
 
 MX_TOKEN_CHARACTERS = 32
 
@@ -214,7 +214,10 @@ ACME = {
     "paypal": ("WH_OF_ACME", {"webhook_id": "WH_OF_ACME"}),
     "paystack": ("sk_test_of_acme", {"secret_key": "sk_test_of_acme"}),
     "sayswitch": ("sk_test_of_acme", {"secret_key": "sk_test_of_acme"}),
-    "mx_merchant": ("acme-" * 8, {"token": "acme-" * 8, "merchant_id": "418355562"}),
+    "mx_merchant": (
+        "acme-" * 8,
+        {"token": "acme-" * 8, "merchant_id": "418355562", "consumer_key": "acme", "consumer_secret": "acme"},
+    ),
 }
 CHANGES = (
     (
@@ -270,6 +273,19 @@ def test_an_account_has_its_own_door_and_key(narrow: RunningStack, gateway: str)
         assert (status, words["error"]["code"]) == (REFUSED_WITH[gateway], "SIGNATURE_REFUSED")
     events = f"select distinct account from webhook_events where gateway = '{gateway}'"
     assert run_sql(narrow.facts["database_url"], events) == [["acme"]]
+
+
+@pytest.mark.req("G7", "M1", "D3")
+def test_a_hint_to_a_second_account_is_confirmed_with_its_invoice(narrow: RunningStack) -> None:
+    secret, _ = ACME["mx_merchant"]
+    body = samples("mx_merchant")["PaymentSuccess__2026"].read_bytes()
+    assert answer_to(narrow, "mx_merchant", body, account="acme", secret=secret)[0] == 200
+    became = (
+        "select p.status, i.status, i.lines -> 0 ->> 'product' is not null from payments p join invoices i on"
+        " (i.gateway, i.account, i.gateway_id) = (p.gateway, p.account, p.invoice_ref)"
+        " where p.account = 'acme' and p.invoice_number = '2577'"
+    )
+    wait_until(lambda: run_sql(narrow.facts["database_url"], became) == [["completed", "paid", True]])
 
 
 @pytest.mark.req("G11")

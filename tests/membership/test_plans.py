@@ -7,7 +7,7 @@ import pytest
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound
-from gatehouse.models import memberships, products
+from gatehouse.models import browse, memberships, products
 from gatehouse.models.memberships import Wanted
 from tests.membership.fill import fill
 from tests.store.test_search import plan
@@ -33,6 +33,7 @@ NEXT_MOMENT = FIRST_MOMENT | {"after_at": AT.isoformat(), "after_id": 7}
 ONE: dict[str, Any] = {"merchant": "default", "id": 7}
 NO_PRODUCT: dict[str, Any] = {"category": None, "to_review": None, "begins": None, "after_key": None, "after_id": None}
 PRODUCT: dict[str, Any] = {**WHO, **NO_PRODUCT, "most": 51, "asked": {}}
+ANY_PAYMENT: dict[str, Any] = dict.fromkeys(browse.sql.list_payments.parameters) | {"most": 51}
 m, p = memberships.sql, products.sql
 
 # what is asked -> the index that must answer
@@ -55,6 +56,8 @@ PLANS: list[tuple[Bound, str]] = [
     (m.invoices_of_patient(**ONE, most=200), "invoices_ref"),
     (m.history_of_patient(**ONE, most=200), "payment_audit_log_pkey"),
     (m.list_reads(merchant="default", membership=None, after_id=None, most=50), "health_data_reads_newest"),
+    (browse.sql.list_payments(**ANY_PAYMENT), "payments_newest"),
+    (browse.sql.list_payments(**ANY_PAYMENT | {"customer_ref": "CODE0000077"}), "payments_customer"),
     (p.list_products(**PRODUCT), "product_categories_key"),
     (p.list_products(**PRODUCT | {"category": "TRT"}), "product_categories_category"),
     (p.list_products(**PRODUCT | {"to_review": True}), "product_categories_"),

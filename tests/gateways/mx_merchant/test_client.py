@@ -143,6 +143,12 @@ class TestRecordedAnswers:
         assert (invoice.email, invoice.customer_ref) == (None, "40000001")  # the e-mail in it is the merchant's
         assert customer.objects == (ObjectName("customer", "40000001"),)
 
+    def test_a_payment_that_an_invoice_lists_twice_counts_once(self) -> None:
+        invoice = recorded("invoice_detail")
+        invoice["payments"] *= 2
+        facts = invoice_facts(invoice, "1000000001")
+        assert [type(fact) for fact in facts].count(PaymentFact) == 1
+
     def test_a_payment_of_another_merchant_in_an_invoice_is_left_out(self) -> None:
         assert [type(fact) for fact in invoice_facts(recorded("invoice_detail"), "7")][:1] == [InvoiceFact]
         assert not any(isinstance(fact, PaymentFact) for fact in invoice_facts(recorded("invoice_detail"), "7"))
