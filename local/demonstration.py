@@ -17,7 +17,7 @@ from local.send import EventNotSendable, send
 from local.terminal import Terminal
 
 FORWARD_SECONDS = 10.0
-WORKED_ON_SECONDS = 8.0  # what an event lacks comes from jobs, a moment after the answer
+WORKED_ON_SECONDS = 15.0  # what an event lacks comes from jobs, a moment after the answer
 FORGED = "a secret that somebody guessed, as long as any token"
 
 sql = load_statements(local_database.FOLDER / "demonstration.sql")

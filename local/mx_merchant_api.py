@@ -121,7 +121,8 @@ class MxMerchantApi:
             "email": f"{code or customer}@example.com".lower(),
         }
         known = self._invoices.get(number)
-        paid = [*(known["payments"] if known else ()), _payment_in_invoice(payment)]
+        before = [each for each in (known["payments"] if known else ()) if each["id"] != payment["id"]]
+        paid = [*before, _payment_in_invoice(payment)]
         owed = _plain(Decimal(payment["amount"]) - Decimal(payment["surchargeAmount"]))
         fields = event.get("customFields")
         named = fields.get("product") if isinstance(fields, dict) else None

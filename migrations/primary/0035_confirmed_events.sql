@@ -3,7 +3,7 @@
 
 alter table webhook_events add column confirmed_at timestamptz;
 comment on column webhook_events.confirmed_at is
-    'when the gateway''s API said what the event hints at; null for an event that proves itself, and for one unconfirmed';
+    'when the gateway''s API said what the event hints at; null for one that proves itself, or is not confirmed';
 grant update (confirmed_at, reason) on webhook_events to gatehouse_worker;
 
 -- Tells whether an event may be forwarded at all. What came from a stranger's hands into the wrong mode, or counts as

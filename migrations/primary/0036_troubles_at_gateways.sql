@@ -1,5 +1,5 @@
--- What stands in the way of asking a gateway's API for an account: its credentials are refused, or the API fails. Until it
--- is asked again, the account's jobs wait without a try, so that they burn nothing and hold up no other account.
+-- What stands in the way of asking a gateway's API for an account: credentials that are refused, or an API that fails.
+-- Until it is asked again, the account's jobs wait without a try, so that they burn nothing and hold up no other account.
 -- migrate: up
 
 -- Of default accounts too, which have no row in gateway_accounts. No row: the account is well.

@@ -3986,7 +3986,7 @@ CREATE INDEX webhook_events_reference ON public.webhook_events USING btree (refe
 ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON webhook_events FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON webhook_events FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-COMMENT ON COLUMN webhook_events.confirmed_at IS 'when the gateway''s API said what the event hints at; null for an event that proves itself, and for one unconfirmed';
+COMMENT ON COLUMN webhook_events.confirmed_at IS 'when the gateway''s API said what the event hints at; null for one that proves itself, or is not confirmed';
 GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake;
 GRANT INSERT, SELECT, UPDATE ON TABLE webhook_events TO gatehouse_ops;
 GRANT INSERT, SELECT, UPDATE (reason, confirmed_at) ON TABLE webhook_events TO gatehouse_worker;
@@ -4042,6 +4042,10 @@ GRANT SELECT ON TABLE app_users TO gatehouse_api, gatehouse_ops, gatehouse_worke
 
 CREATE VIEW elevenone_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'elevenone'::text);
 GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW invoice_settlements WITH (security_invoker=true) AS SELECT id AS invoice_id, merchant, gateway, account, gateway_id, number, status, currency, total_minor, paid_minor, payments, in_minor AS came_in_minor, surcharge_minor, (NOT (paid_minor IS DISTINCT FROM in_minor)) AS agrees FROM (invoices i CROSS JOIN LATERAL ( SELECT count(*) AS payments, (COALESCE(sum((received_minor - COALESCE(surcharge_minor, (0)::bigint))), (0)::numeric))::bigint AS in_minor, (COALESCE(sum(surcharge_minor), (0)::numeric))::bigint AS surcharge_minor FROM payments p WHERE ((gateway = gateway) AND (account = account) AND (invoice_ref = gateway_id) AND (merged_into IS NULL) AND (merchant = merchant) AND (received_minor IS NOT NULL) AND (status = ANY (ARRAY['completed'::text, 'partially_refunded'::text, 'refunded'::text])))) came);
+COMMENT ON VIEW invoice_settlements IS 'invoices beside the payments that pay them: came_in_minor is what was received less surcharges';
+GRANT SELECT ON TABLE invoice_settlements TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
 GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;

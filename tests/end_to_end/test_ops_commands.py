@@ -111,6 +111,35 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
         assert planted not in everything
 
 
+@pytest.mark.req("O5", "M6", "G11")
+def test_new_credentials_end_an_accounts_trouble_and_its_jobs_go_on(running_stack: RunningStack) -> None:
+    stack = running_stack
+    done(stack, "merchants", "add", "clinic")
+    account = ("mx_merchant", "clinic")
+    given = {"merchant_id": "500000001", "consumer_key": "refused", "consumer_secret": "planted_old"}
+    where = ("--merchant", "clinic", "--mode", "test", *FROM_STDIN)
+    done(stack, "gateways", "add", *account, *where, stdin=json.dumps(given))
+    waits = "select due_at > now() from jobs where business_key = 'clinic/waits'"
+    run_sql(
+        stack.facts["database_url"],
+        "insert into gateway_troubles (gateway, account, merchant, kind, reason, credentials_mark, asked_again_at)"
+        " values ('mx_merchant', 'clinic', 'clinic', 'refused', 'it answered 401', 'old', now() + interval '1 h');"
+        "insert into jobs (topic, business_key, merchant, arguments, due_at, ring_after)"
+        """ values ('refetch', 'clinic/waits', 'clinic', '{"gateway": "mx_merchant", "account": "clinic"}',"""
+        " now() + interval '1 h', now() + interval '1 h')",
+    )
+    assert "credentials refused since" in " ".join(done(stack, "gateways", "list").split())
+    assert run_sql(stack.facts["database_url"], waits) == [[True]]
+    changed = json.dumps({"consumer_key": "key", "consumer_secret": "planted_new"})
+    said = done(stack, "gateways", "credentials", *account, *FROM_STDIN, stdin=changed)
+    assert said.strip() == "mx_merchant/clinic: changed consumer_key, consumer_secret"
+    assert run_sql(stack.facts["database_url"], waits) == [[False]]
+    assert run_sql(stack.facts["database_url"], "select * from gateway_troubles where account = 'clinic'") == []
+    shown = done(stack, "gateways", "show", *account)
+    assert "500000001" in shown  # what was not given stays
+    assert "planted" not in shown + said
+
+
 ADD = ("gateways", "add", "stripe", "x", "--merchant", "default", "--mode", "test")
 FROM_STDIN = ("--credentials", "-")
 
@@ -131,6 +160,11 @@ FROM_STDIN = ("--credentials", "-")
         (("gateways", "add", "stripe", "é", *ADD[4:]), "", "it stands in the URL"),
         (("gateways", "add", "stripe", "..", *ADD[4:]), "", "it stands in the URL"),
         (("gateways", "list", "--gateway", "venmo"), "", "must be one of stripe, paypal"),
+        (
+            ("gateways", "credentials", "mx_merchant", "nobody", *FROM_STDIN),
+            "{}",
+            "there is no account mx_merchant/nobody",
+        ),
         (("gateways", "test", "stripe", "x", "--url", "hooks.example.com"), "", "must be https:// and a host"),
         (("events", "list", "--gateway", "venmo"), "", "must be one of stripe, paypal"),
         (("events", "rejected", "--gateway", "venmo"), "", "must be one of stripe, paypal"),

@@ -17,6 +17,7 @@ from gatehouse.gateways.mx_merchant.client import client_of as mx_client
 from gatehouse.gateways.sayswitch.client import client_of as sayswitch_client
 from gatehouse.intake.record import Delivery, Recorded, record
 from gatehouse.jobs.claim import Job, Outcome, work_on
+from gatehouse.models.privacy import erase_customer
 from gatehouse.sealing import Keyring
 from local.gateway_apis import Fault, GatewayApi
 from local.mx_merchant_api import MxMerchantApi
@@ -143,6 +144,8 @@ def test_a_payment_is_completed_by_the_answer_and_has_its_invoice(
     assert [(line["product"], line["amount_minor"], line["quantity"]) for line in invoice["lines"]] == [
         ("Semaglutide 0.5mg", 450000, 1)
     ]
+    settled = ops.query_one("select payments, came_in_minor, surcharge_minor, agrees from invoice_settlements")
+    assert settled == {"payments": 1, "came_in_minor": 450000, "surcharge_minor": 3960, "agrees": True}
     assert invoice["billing_address"]["state"] == "VA"
     assert (invoice["customer_name"], invoice["data_sent_status"]) == ("Example Customer", "pending")
     names = ops.query("select gateway_id, name, email from gateway_customers order by length(gateway_id), gateway_id")
@@ -364,3 +367,23 @@ def test_a_merchant_with_a_backlog_lets_others_go_first(
     assert {"job": jobs[3]} in queues.take_json("enrichment")
     assert enricher.work(other.id) == "nothing to do"  # its own bell comes late
     assert enricher.work(jobs[3]) == "done"  # nobody else waits
+
+
+@pytest.mark.req("P14", "G12", "M9")
+def test_who_is_erased_is_erased_from_the_answers_too_and_stays_so(
+    enricher: Enricher, intake: Database, ops: Database, keyring: Keyring
+) -> None:
+    body = sample("mx_merchant", "PaymentSuccess__2026")
+    told(intake, keyring, "mx_merchant", body)
+    enricher.apis["mx_merchant"].gateway.learn(body)
+    enricher.work_all()
+    assert ops.query_one("select count(*) as n from gateway_answers")["n"] == 3
+    done = erase_customer(ops, "default", "example000001@example.com")
+    assert done["gateway_answers"] == 3
+    nobody = {"customer_name": None, "billing_address": None, "lines": None}
+    assert ops.query_one("select customer_name, billing_address, lines from invoices") == nobody
+    ops.query("update jobs set status = 'waiting', due_at = now(), finished_at = null where topic = 'refetch'")
+    assert set(enricher.work_all().values()) == {"done"}  # what is told again of that person is kept nowhere
+    assert ops.query("select kind, object_id from gateway_answers") == []
+    assert {row["name"] for row in ops.query("select name from gateway_customers")} == {None}
+    assert ops.query_one("select customer_name, billing_address, lines from invoices") == nobody

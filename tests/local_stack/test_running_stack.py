@@ -28,8 +28,8 @@ BECAME = {
     "stripe": r"payment_intent.succeeded +200 \w+ +event applied: payment \d+ completed, 46\.20 EUR, fee 1\.64 EUR",
     "paypal": r"payment.capture.completed +200 \w+ +event applied: payment \d+ completed, 30\.00 USD, fee 1\.54 USD",
     "paystack": r"charge.success +200 \w+ +event applied: payment \d+ completed, 100\.00 NGN, fee 1\.50 NGN",
-    "sayswitch": r"payment.success +200 \w+ +event applied: payment \d+ processing, 10\.00 NGN, fee 0\.12 NGN",
-    "mx_merchant": r"PaymentSuccess +200 \w+ +event applied: payment \d+ processing, 11\.11 USD, fee unknown yet",
+    "sayswitch": r"payment.success +200 \w+ +event applied: payment \d+ completed, 10\.00 NGN, fee 0\.12 NGN",
+    "mx_merchant": r"PaymentSuccess +200 \w+ +event applied: payment \d+ completed, 11\.11 USD, fee unknown yet, invoice 9.+",
 }
 
 

@@ -80,7 +80,7 @@ def work_on(
     job = Job(**row)
     topic = TOPICS[job.topic]
     if topic.fair_share is not None and beside >= topic.fair_share:
-        job = _fairer(job, topic.fair_share, database, bell)
+        job = _fairer(job, topic.fair_share, workers, database, bell)
         topic = TOPICS[job.topic]
     if job.attempts > topic.most_attempts:  # it kills its worker each time, so no verdict was ever written
         outcome: Outcome = Hopeless(f"its worker vanished; given up after {topic.most_attempts} attempts")
@@ -107,13 +107,13 @@ def _claim(database: Database, job_id: int, burial: int | None) -> dict[str, Any
     return dict(rows[0]) if rows else None
 
 
-def _fairer(job: Job, share: int, database: Database, bell: Bell) -> Job:
+def _fairer(job: Job, share: int, workers: Mapping[str, Worker], database: Database, bell: Bell) -> Job:
     """Return the job of a merchant who has less than their share at work, in the place of this one; or this one.
 
     The one that gives way is rung for again: it stands behind what is in the queue by now. So a merchant with a long
     backlog, or a slow gateway, keeps others waiting for one job at most, and has all workers where nobody else waits.
     """
-    topics = [topic.name for topic in TOPICS.values() if topic.queue == TOPICS[job.topic].queue]
+    topics = [name for name in workers if TOPICS[name].queue == TOPICS[job.topic].queue]
     lease_seconds = max(topic.lease_seconds for topic in TOPICS.values())
     rows = database.query(
         sql.claim_of_another, merchant=job.merchant, topics=topics, share=share, lease_seconds=lease_seconds

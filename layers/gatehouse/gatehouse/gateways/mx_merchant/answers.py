@@ -142,7 +142,8 @@ def confirms(payment: _Answer, event_says: str, event_amount_minor: int | None) 
 
 def invoice_facts(invoice: _Answer, merchant_id: str) -> tuple[Fact, ...]:
     """Return the facts of an invoice of the API: itself, its customer, and the payments that it lists."""
-    paid = [each for each in _things(invoice.get("payments")) if is_of_merchant(each, merchant_id)]
+    own = [each for each in _things(invoice.get("payments")) if is_of_merchant(each, merchant_id)]
+    paid = list({identifier_or_number(each.get("id")): each for each in own}.values())  # each once, whatever is listed
     fact = _invoice(invoice, paid)
     facts: list[Fact] = [fact]
     for each in paid:

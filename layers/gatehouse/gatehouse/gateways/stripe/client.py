@@ -117,7 +117,7 @@ class StripeClient:
         answer = self._ask(_QUESTIONS[kind], object_id)
         if answer.said.get("id") != object_id:
             raise GatewayError(f"Stripe's answer about {kind} {object_id} is about another object", retry_helps=True)
-        said = Said(self._with_refunds(kind, answer.said), answer.answered_at, api_version=API_VERSION)
+        said = Said(self._whole(kind, answer.said), answer.answered_at, api_version=API_VERSION)
         try:
             return Fetched(READERS[kind](said), answer.answered_at)
         except FactRefused as reason:
@@ -164,8 +164,10 @@ class StripeClient:
         parameters = [("expand[]", each) for each in question.expand]
         return self._api.ask("GET", question.path + quote(object_id, safe=""), params=parameters)
 
-    def _with_refunds(self, kind: str, said: dict[str, Any]) -> dict[str, Any]:
-        """Return a payment with its refunds in the charge, where they stood before 2022-11-15."""
+    def _whole(self, kind: str, said: dict[str, Any]) -> dict[str, Any]:
+        """Return an invoice with all its lines, and a payment with its refunds in the charge, as before 2022-11-15."""
+        if kind == "invoice" and mapping(said.get("lines")).get("has_more") is True:
+            return {**said, "lines": list(self._listed(f"/v1/invoices/{quote(said['id'], safe='')}/lines", {}))}
         if kind == "charge":
             return {**said, "refunds": list(self._refunds("charge", said["id"]))}
         if kind == "payment_intent" and isinstance(charge := said.get("latest_charge"), dict):
@@ -174,15 +176,16 @@ class StripeClient:
         return said
 
     def _refunds(self, kind: str, object_id: str) -> Iterator[Mapping[str, Any]]:
-        """Give all refunds of a payment, page by page."""
-        wanted = {kind: object_id, "expand[]": "data.balance_transaction"}
-        return self._listed("/v1/refunds", wanted, most_pages=MOST_PAGES)
+        """Give all refunds of a payment."""
+        return self._listed("/v1/refunds", {kind: object_id, "expand[]": "data.balance_transaction"})
 
-    def _listed(self, path: str, wanted: Mapping[str, str], *, most_pages: int) -> Iterator[Mapping[str, Any]]:
-        """Give all objects of a list, page by page."""
+    def _listed(
+        self, path: str, parameters: Mapping[str, str], *, most_pages: int = MOST_PAGES
+    ) -> Iterator[Mapping[str, Any]]:
+        """Give all that a list holds, page by page."""
         after: dict[str, str] = {}
         for _page in range(most_pages):
-            said = self._api.ask("GET", path, params={**wanted, "limit": str(PAGE), **after}).said
+            said = self._api.ask("GET", path, params={**parameters, "limit": str(PAGE), **after}).said
             found = list(entries(said))
             yield from found
             if said.get("has_more") is not True:
@@ -191,7 +194,7 @@ class StripeClient:
             if last is None:
                 raise GatewayError(f"Stripe's list {path} says that it goes on, and not where", retry_helps=True)
             after = {"starting_after": last}
-        raise GatewayError(f"Stripe's list {path} is longer than {most_pages * PAGE}", retry_helps=False)
+        raise GatewayError(f"Stripe's list {path} has more than {most_pages * PAGE}", retry_helps=False)
 
 
 def client_of(credentials: Mapping[str, Any], base_url: str, mode: str) -> StripeClient:

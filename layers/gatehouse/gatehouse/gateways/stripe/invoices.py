@@ -77,6 +77,12 @@ def leaves_its_payment_open(invoice: Mapping[str, Any]) -> bool:
     return not any(word in invoice for word in ("payments", "payment_intent", "charge"))
 
 
+def leaves_its_lines_open(invoice: Mapping[str, Any]) -> bool:
+    """Return whether an event about an invoice lacks its lines, or has the first ten of more."""
+    lines = invoice.get("lines")
+    return not isinstance(lines, list) and (not list(entries(lines)) or mapping(lines).get("has_more") is True)
+
+
 def _invoice_fact(said: Said) -> InvoiceFact:
     invoice, currency = said.object, said.object.get("currency")
     done = mapping(invoice.get("status_transitions"))
