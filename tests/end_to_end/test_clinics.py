@@ -161,13 +161,21 @@ def test_a_span_of_days_is_imported_from_the_gateway_and_details_follow(clinics:
 
 
 @pytest.mark.req("G7", "M8")
-def test_a_clinic_that_is_switched_off_gets_nothing(clinics: RunningStack) -> None:
+def test_a_clinic_that_is_switched_off_gets_nothing(clinics: RunningStack, tmp_path: Path) -> None:
     stack = clinics
+    old = tmp_path / "old.csv"
+    old.write_text("payment_id,amount,date,status,merchant_id\n1,2.50,2026-01-05T00:00:00Z,Settled,7000003\n")
+    options = ("--gateway", "mx_merchant", "--account", "off")
+    assert "1 would be recorded" in done(stack, "import", "payments", str(old), *options, "--dry-run")
     done(stack, "merchants", "disable", "off")
     refused = gatehouse(
         stack, "import", "mx-merchant", "--merchant", "off", "--from", "2026-03-01", "--to", "2026-03-02"
     )
     assert "is switched off" in refused.stderr
+    from_file = gatehouse(stack, "import", "payments", str(old), *options)
+    assert from_file.returncode == 1
+    assert "nothing is imported for it" in from_file.stderr
+    assert rows(stack, "off") == []
     again = gatehouse(stack, "reconcile", "--gateway", "mx_merchant", "--account", "off", "--days", "1")
     assert again.returncode == 1
     assert "no account to compare" in again.stderr

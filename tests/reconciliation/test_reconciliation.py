@@ -103,6 +103,7 @@ def test_five_hundred_accounts_have_their_turn_one_day_each_before_any_has_a_sec
     wanted = Wanted(2, every_hours=6, most=200)
     runs = [plan(worker, wanted, now=NOW) for _ in range(6)]
     assert [len(run) for run in runs] == [200, 200, 200, 200, 196, 0]
+    assert {row["status"] for row in ops.query("select distinct status from jobs")} == {"waiting"}
     days = [row["day"] for row in ops.query("select arguments ->> 'day' as day from jobs order by id")]
     assert days == ["2026-11-20"] * 498 + ["2026-11-19"] * 498
     assert {row["account"] for row in ops.query("select distinct arguments ->> 'account' as account from jobs")} == {

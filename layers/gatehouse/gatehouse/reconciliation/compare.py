@@ -42,7 +42,7 @@ def compare_day(job: Job, client: ListingClient, database: Database, *, livemode
     """Compare the job's day with the gateway's list, ask for what is missing, and note how complete the day is."""
     try:
         gateway, account = job.arguments["gateway"], job.arguments["account"]
-        day = Date.fromisoformat(job.arguments["day"])
+        day, slot = Date.fromisoformat(job.arguments["day"]), job.arguments["slot"]
     except (KeyError, ValueError) as wrong:
         return Hopeless(f"the job does not say its {wrong}")
     since = datetime.combine(day, time(), UTC)
@@ -59,7 +59,6 @@ def compare_day(job: Job, client: ListingClient, database: Database, *, livemode
     if missing:
         where = f"{gateway}/{account} {day}"
         log.warning("payments that no event told of", where=where, listed=len(listed), missing=len(missing))
-    slot = job.business_key.rpartition("/")[2]
     asked = [
         {
             "key": "/".join((gateway, account, *each.name, "listed", slot)),

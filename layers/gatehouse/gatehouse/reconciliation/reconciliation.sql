@@ -2,7 +2,8 @@
 
 -- name: plan
 -- Writes a job for every day of every account that is due, the newest days first, so that each account has its turn
--- before any has a second. `slot` keeps the same day from being planned twice at once.
+-- before any has a second. A day has one job, which is opened again for each comparison; `slot` names the comparison,
+-- so that one that failed is left to the next.
 with places as (
     select a.gateway, a.account, a.merchant
     from gateway_accounts a
@@ -15,29 +16,31 @@ with places as (
     join merchants m on m.id = named.merchant and m.is_active
 ),
 due as (
-    select p.gateway, p.account, p.merchant, :today::date - back.days as day,
-        concat_ws('/', p.gateway, p.account, :today::date - back.days, :slot::text) as key
+    select p.gateway, p.account, p.merchant, days.day, concat_ws('/', p.gateway, p.account, days.day) as key
     from places p
-    cross join generate_series(0, :days::integer - 1) as back (days)
-    left join completeness c on c.gateway = p.gateway and c.account = p.account and c.day = :today::date - back.days
+    cross join (
+        select back, :today::date - back as day from generate_series(0, :days::integer - 1) as back
+    ) as days
+    left join completeness c on c.gateway = p.gateway and c.account = p.account and c.day = days.day
+    left join jobs j on j.topic = 'reconcile' and j.business_key = concat_ws('/', p.gateway, p.account, days.day)
     where (c.checked_at is null or c.checked_at < now() - make_interval(hours => :every_hours::integer))
+      and (j.id is null or (j.status in ('done', 'dead') and j.arguments ->> 'slot' <> :slot::text))
       -- While its credentials are refused nobody need ask.
       and not exists (
           select from gateway_troubles t
           where t.gateway = p.gateway and t.account = p.account and t.kind = 'refused' and t.asked_again_at > now()
       )
-      and not exists (
-          select from jobs j
-          where j.topic = 'reconcile'
-            and j.business_key = concat_ws('/', p.gateway, p.account, :today::date - back.days, :slot::text)
-      )
-    order by back.days, c.checked_at nulls first, md5(p.gateway || '/' || p.account)
+    order by days.back, c.checked_at nulls first, md5(p.gateway || '/' || p.account)
     limit :most::integer
 )
 insert into jobs (topic, business_key, merchant, arguments)
-select 'reconcile', key, merchant, jsonb_build_object('gateway', gateway, 'account', account, 'day', day)
+select 'reconcile', key, merchant,
+    jsonb_build_object('gateway', gateway, 'account', account, 'day', day, 'slot', :slot::text)
 from due
-on conflict (topic, business_key) do nothing
+on conflict (topic, business_key) do update set
+    arguments = excluded.arguments, status = 'waiting', due_at = now(), ring_after = now() + interval '30 seconds',
+    attempts = 0, last_error = null, finished_at = null
+where jobs.status in ('done', 'dead')
 returning id, topic;
 
 -- name: known
