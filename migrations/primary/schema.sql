@@ -759,7 +759,7 @@ begin
     update orders set
         metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
         reference = case when reference not like '%@%' then reference end, content_hash = null,
-        idempotency_key = without_address(idempotency_key, key_now),
+        idempotency_key = key_without_address(idempotency_key, key_now),
         version = version + 1, updated_at = now()
     where id = any (their_orders);
     get diagnostics changed = row_count;
@@ -852,7 +852,7 @@ AS $function$
 declare
     changed bigint;
 begin
-    update api_answers set body = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    update api_answers set body = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant
       and (says_address(body::text, p_email_key) or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -884,7 +884,7 @@ declare
     changed bigint;
 begin
     update refund_requests set
-        reason = null, failure = null, idempotency_key = without_address(idempotency_key, p_email_key)
+        reason = null, failure = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant and payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
       and (num_nonnulls(reason, failure) > 0 or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -1900,6 +1900,14 @@ begin
         perform fold_payments(array[of_payment]);  -- a refund's payment is folded by whoever applies its fact
     end if;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.key_without_address(p_key text, p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select case when says_address(p_key, p_email_key) then 'erased ' || erasure_hash(p_key) else p_key end
 $function$;
 
 CREATE OR REPLACE FUNCTION public.link_customers(p_table text, p_after bigint, p_most integer, OUT last_id bigint, OUT looked_at integer, OUT linked integer)
