@@ -39,6 +39,12 @@ language sql immutable as $$
     end
 $$;
 
+-- Returns a key in which an address stands as its hash: two such keys must stay two.
+create function key_without_address(p_key text, p_email_key text) returns text
+language sql stable as $$
+    select case when says_address(p_key, p_email_key) then 'erased ' || erasure_hash(p_key) else p_key end
+$$;
+
 -- A log says what an app answered, which may repeat what it was sent.
 create function erase_person_in_webhook_forward_logs(
     p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[]
@@ -102,7 +108,7 @@ declare
     changed bigint;
 begin
     update refund_requests set
-        reason = null, failure = null, idempotency_key = without_address(idempotency_key, p_email_key)
+        reason = null, failure = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant and payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
       and (num_nonnulls(reason, failure) > 0 or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -151,7 +157,7 @@ language plpgsql as $$
 declare
     changed bigint;
 begin
-    update api_answers set body = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    update api_answers set body = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant
       and (says_address(body::text, p_email_key) or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -348,7 +354,7 @@ begin
     update orders set
         metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
         reference = case when reference not like '%@%' then reference end, content_hash = null,
-        idempotency_key = without_address(idempotency_key, key_now),
+        idempotency_key = key_without_address(idempotency_key, key_now),
         version = version + 1, updated_at = now()
     where id = any (their_orders);
     get diagnostics changed = row_count;
@@ -603,6 +609,7 @@ drop function export_person_in_redrives(text, text, bigint, jsonb, bigint[]);
 drop function erase_person_in_redrives(text, text, bigint, jsonb, bigint[]);
 drop function export_person_in_webhook_forward_logs(text, text, bigint, jsonb, bigint[]);
 drop function erase_person_in_webhook_forward_logs(text, text, bigint, jsonb, bigint[]);
+drop function key_without_address(text, text);
 drop function without_address(text, text);
 drop function says_address(text, text);
 drop function address_pattern(text);
