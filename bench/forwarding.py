@@ -173,6 +173,7 @@ def sweep_figures() -> list[Figure]:
             "update jobs set ring_after = now() - interval '1 second'; analyze jobs"
         )
         bell = Bell(SilentSqs(), queues={"forwarding": "http://queue"}, dead_letters={})
+        worker.query("select 1")
         backend = place.backend_of("worker")
         spent = []
         for _ in range(ROUNDS):
@@ -184,12 +185,12 @@ def sweep_figures() -> list[Figure]:
     return [Figure(f"CPU of a sweep past {WAITING} jobs of a dead app, no bell", median(spent), "ms")]
 
 
-def write_waiting(sql: Callable[[str], Any], event: str = "null") -> None:
-    """Write ten thousand jobs that are due for the app nexai."""
+def write_waiting(sql: Callable[[str], Any]) -> None:
+    """Write ten thousand jobs that are due for the app nexai, all of Paystack's last event where there is one."""
     sql(
         "insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)"
-        f""" select 'forward', 'bench' || n, 'default', '{{"app": "nexai"}}', ({event})"""
-        f" from generate_series(1, {WAITING}) n"
+        """ select 'forward', 'bench' || n, 'default', '{"app": "nexai"}',"""
+        " (select max(id) from webhook_events where gateway = 'paystack') from generate_series(1, 10000) n"
     )
 
 
@@ -325,7 +326,7 @@ def _let_an_app_die(stack: dict[str, Any], rows: Any) -> None:
     conduct = {"kind": "slow", "seconds": 30, "path": DEAD_PATH}
     httpx.put(f"{base}/_control/conduct", json=conduct).raise_for_status()
     rows.query("update apps set target_url = :url where name = 'nexai'", url=base + DEAD_PATH)
-    write_waiting(rows.query, "select max(id) from webhook_events where gateway = 'paystack'")
+    write_waiting(rows.query)
 
 
 def _wait_until_open(rows: Any) -> None:
