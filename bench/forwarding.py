@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from itertools import count
@@ -35,6 +35,7 @@ from gatehouse.gateways import gateway_named
 from gatehouse.intake.record import Delivery, record
 from gatehouse.jobs.batch import work_through
 from gatehouse.jobs.bell import Bell
+from gatehouse.jobs.sweep import sweep
 from gatehouse.sealing import Keyring
 from local import local_database, stack_file
 from local.child_process import CHECKOUT
@@ -64,7 +65,7 @@ _numbers = count(time.time_ns() // 1000)
 
 def run() -> list[Figure]:
     """Measure the worker alone, then the running stack, then the same with a dead app beside."""
-    return [*worker_figures(), *stack_figures()]
+    return [*worker_figures(), *sweep_figures(), *stack_figures()]
 
 
 # ── One worker ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,6 +157,41 @@ def _deliver_all(place: Ground, desk: Desk, bell: Bell, jobs: list[int]) -> Mill
     if left:
         raise RuntimeError(f"{left} forwards are not done")
     return Millis(*((late - early) * 1000 / len(jobs) for early, late in zip(before, after, strict=True)))
+
+
+# ── The sweeper ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def sweep_figures() -> list[Figure]:
+    """Sweep while ten thousand jobs wait for an app that does not answer: none of them may be rung for."""
+    with ExitStack() as started:
+        place = started.enter_context(ground())
+        nowhere = started.enter_context(Path("/dev/null").open("w"))
+        worker = place.database.connect("worker")
+        started.callback(worker.close)
+        write_waiting(place.database.sql)
+        place.database.sql(
+            "update apps set circuit_state = 'open', circuit_probe_at = now() + interval '1 hour' where name = 'nexai';"
+            "update jobs set ring_after = now() - interval '1 second'; analyze jobs"
+        )
+        bell = Bell(SilentSqs(), queues={"forwarding": "http://queue"}, dead_letters={})
+        worker.query("select 1")
+        backend = place.backend_of("worker")
+        spent = []
+        for _ in range(ROUNDS):
+            before = process_time(), cpu_seconds(backend)
+            with redirect_stdout(nowhere):
+                if rung := sweep(worker, bell, seconds=40)["rung"]:
+                    raise RuntimeError(f"{rung} jobs of a dead app were rung for")
+            spent.append((process_time() - before[0] + cpu_seconds(backend) - before[1]) * 1000)
+    return [Figure(f"CPU of a sweep past {WAITING} jobs of a dead app, no bell", median(spent), "ms")]
+
+
+def write_waiting(sql: Callable[[str], Any]) -> None:
+    """Write ten thousand jobs that are due for the app nexai, all of Paystack's last event where there is one."""
+    sql(
+        "insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)"
+        """ select 'forward', 'bench' || n, 'default', '{"app": "nexai"}',"""
+        " (select max(id) from webhook_events where gateway = 'paystack') from generate_series(1, 10000) n"
+    )
 
 
 # ── The whole stack ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -290,13 +326,7 @@ def _let_an_app_die(stack: dict[str, Any], rows: Any) -> None:
     conduct = {"kind": "slow", "seconds": 30, "path": DEAD_PATH}
     httpx.put(f"{base}/_control/conduct", json=conduct).raise_for_status()
     rows.query("update apps set target_url = :url where name = 'nexai'", url=base + DEAD_PATH)
-    rows.query(
-        "insert into jobs (topic, business_key, merchant, arguments, webhook_event_id)"
-        """ select 'forward', 'bench' || n, 'default', '{"app": "nexai"}',"""
-        " (select max(id) from webhook_events where gateway = 'paystack')"
-        " from generate_series(1, :waiting::integer) n",
-        waiting=WAITING,
-    )
+    write_waiting(rows.query)
 
 
 def _wait_until_open(rows: Any) -> None:
