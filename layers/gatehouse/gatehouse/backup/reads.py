@@ -1,5 +1,6 @@
 """Reads that survive either database: asked of the primary, and of the backup while the primary is away."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError, TimeoutError
 from gatehouse.models import browse
 from gatehouse.observability import log, metrics
+
+SECONDS_BEFORE_THE_LAST_TRY = 1.0
 
 
 class Answer[Found](NamedTuple):
@@ -23,23 +26,36 @@ class Answer[Found](NamedTuple):
 def read_from_either[Found](
     primary: Database, backup: Database | None, read: Callable[[Database], Found]
 ) -> Answer[Found]:
-    """Read from the primary; from the backup where the primary does not answer. The first error stands if both fail."""
+    """Read from the primary; from the backup where the primary does not answer. The first error stands if both fail.
+
+    Where both fail, one of them may only blink: a pooler takes a second to see that its server is back, and a process
+    leaves a database alone for some seconds after it failed. So then both are asked once more, after a moment.
+    """
+    if backup is None:
+        return Answer(read(primary), PRIMARY, None)
+    try:
+        return _read_once(primary, backup, read)
+    except (ConnectionError, TimeoutError) as away:
+        time.sleep(SECONDS_BEFORE_THE_LAST_TRY)
+        primary.ask_again()
+        backup.ask_again()
+        try:
+            return _read_once(primary, backup, read)
+        except (ConnectionError, TimeoutError):
+            raise away from None
+
+
+def _read_once[Found](primary: Database, backup: Database, read: Callable[[Database], Found]) -> Answer[Found]:
     try:
         return Answer(read(primary), PRIMARY, None)
     except (ConnectionError, TimeoutError) as away:
-        if backup is None:
-            raise
         try:
-            found, until = read(backup), as_of(backup)
+            answer = Answer(read(backup), BACKUP, as_of(backup))
         except (ConnectionError, TimeoutError):
-            if not primary.is_away():
-                raise away from None
-            # It was left alone because it failed some seconds ago; now it is all that there may be.
-            primary.ask_again()
-            return Answer(read(primary), PRIMARY, None)
+            raise away from None
         log.warning("answered from the backup", reason=away.code)
         metrics.count("ReadsFromBackup")
-        return Answer(found, BACKUP, until)
+        return answer
 
 
 def payment_in_backup(backup: Database, merchant: str, payment_id: int) -> browse.PaymentStory:
