@@ -24,10 +24,8 @@ def database_health() -> dict[str, Any]:
     try:
         facts = check(database())
     except DatabaseError as error:
-        served_by = "backup" if backup.get("status") == "ok" else None
-        return answer(
-            503, {"status": "unavailable", "error": error.code, "reads_served_by": served_by, **said_of(backup)}
-        )
+        served = {"reads_served_by": "backup"} if backup.get("status") == "ok" else {}
+        return answer(503, {"status": "unavailable", "error": error.code, **served, **said_of(backup)})
     status, word = (200, "ok") if facts["ok"] else (503, "read-only")
     return answer(status, {"status": word, **facts, **said_of(backup)})
 

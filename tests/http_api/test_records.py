@@ -21,7 +21,8 @@ def test_a_list_is_empty_first_and_then_has_the_newest_first(
     api: Api, key: str, gatehouse_database: GatehouseDatabase, table: str
 ) -> None:
     empty = api.ask(f"/api/{table}", key)
-    assert (empty.status, empty.body) == (200, {"items": [], "next_cursor": None})
+    from_either = {"served_by": "primary", "as_of": None} if table in ("payments", "refunds", "disputes") else {}
+    assert (empty.status, empty.body) == (200, {"items": [], "next_cursor": None} | from_either)
     for row_id in (1, 2, 3):
         put(gatehouse_database, table, row_id)
     answer = api.ask(f"/api/{table}", key)
