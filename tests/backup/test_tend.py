@@ -1,6 +1,7 @@
 """backup_writer: what it does for a bell, each minute, and at night; and who rings for it."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ from gatehouse.backup.tend import tend
 from gatehouse.backup.writer import primary_sql
 from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError
-from gatehouse.jobs import bell as bells
 from gatehouse.jobs.bell import Bell
 from gatehouse.observability import metrics
 from gatehouse.sealing import Keyring
@@ -106,7 +106,7 @@ def test_at_night_it_compares_and_repairs(
 @pytest.mark.req("B2")
 def test_the_bell_is_rung_once_a_second_and_covers_that_second(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(bells.time, "time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock[0])
     bell = queues.bell()
     rung = []
     for _ in range(21):
