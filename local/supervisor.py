@@ -231,12 +231,13 @@ class Supervisor:
             return
         server = PostgresServer(
             self.options.folder / BACKUP_FOLDER,
-            port=self._ports.port("backup_postgres"),
+            port=0,
             password=self._kept.password("postgres"),
             settings={"shared_buffers": "32MB", **self.options.postgres_settings},
             binaries=self.options.postgres_binaries,
         )
         stop_leftover(server.data)
+        server.port = self._ports.port("backup_postgres")
         complete = server.folder / "complete"
         if self._is_new or not complete.exists():
             shutil.rmtree(server.data, ignore_errors=True)

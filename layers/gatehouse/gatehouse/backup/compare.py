@@ -6,6 +6,7 @@ at. What is being brought over this moment is no difference: it is looked at aga
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from gatehouse.backup.writer import backup_sql, copy, primary_sql
@@ -92,8 +93,10 @@ def repair(
 
 
 def _suspects(primary: Database, backup: Database, start: int, until: int) -> tuple[int, list[int]]:
-    there = _hashes(primary, primary_sql.hashes, start, until)
-    here = _hashes(backup, backup_sql.hashes, start, until)
+    with ThreadPoolExecutor(1) as beside:  # two servers, each busy for as long as the other
+        hashing = beside.submit(_hashes, backup, backup_sql.hashes, start, until)
+        there = _hashes(primary, primary_sql.hashes, start, until)
+        here = hashing.result()
     suspects: list[int] = []
     for place in there.keys() | here.keys():
         if there.get(place) == here.get(place):
