@@ -25,6 +25,7 @@ from cli import (
     payments,
     redrive,
     refunds,
+    report,
     retention,
 )
 from gatehouse.errors import GatehouseError
@@ -42,6 +43,7 @@ GROUPS = {
     "orders": orders.app,
     "payments": payments.app,
     "refunds": refunds.app,
+    "report": report.app,
 }
 
 app = typer.Typer(

@@ -122,6 +122,9 @@ METRICS = {
     "ForwardsDelivered": Metric("Count", "Deliveries that an app took."),
     "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
     "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
+    "TotalsWaiting": Metric("Count", "Changes that the sums of the reports do not hold yet; answers add them."),
+    "OldestTotalWaiting": Metric("Seconds", "How long the oldest of them has waited to be counted."),
+    "TotalsDrifted": Metric("Count", "Entries and sums of the reports that a nightly recount found wrong."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 
