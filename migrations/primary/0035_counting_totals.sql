@@ -1,6 +1,9 @@
 -- How entries follow from rows, and sums from entries.
 -- migrate: up
 
+-- A sum that stays a bigint, and needs no numeric for each of many groups.
+create aggregate total_sum(bigint) (sfunc = int8pl, stype = bigint, combinefunc = int8pl, parallel = safe);
+
 create function quarter_hour(p_at timestamptz) returns timestamptz
 language sql immutable parallel safe as $$
     select date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00')
@@ -92,12 +95,14 @@ returns setof total_entries language sql stable as $$
     )
     select source, source_id, '', bucket, currency, merchant, livemode, gateway, coalesce(app, ''),
         coalesce(method, ''), '', max(failure), max(duration_bin), null, null,
-        sum(payments), sum(amount_minor), sum(succeeded), sum(failed), sum(cancelled), sum(duration_ms), sum(sales),
-        sum(gross_minor), sum(fee_minor), sum(unknown_fees), sum(unknown_fee_gross_minor), sum(sales_refunded),
-        sum(sales_refunded_minor), sum(sales_disputed), sum(refunds), sum(refund_minor), sum(other_fee_minor),
-        sum(disputes), sum(dispute_minor), sum(disputes_lost), sum(lost_minor), sum(held_minor), sum(orders),
-        sum(ordered_minor), sum(paid_minor), sum(returned_minor), sum(tax_minor), sum(order_fee_minor),
-        sum(discount_minor), sum(quantity), sum(sold_quantity), sum(sold_minor)
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
     from said
     group by source, source_id, bucket, currency, merchant, livemode, gateway, app, method
     union all
@@ -137,11 +142,11 @@ language sql immutable parallel safe as $$
         else '' end
 $$;
 
--- The hour is kept where one merchant has few of them, and of all together.
-create function total_levels(p_breakdown text, p_of_all boolean) returns text[]
+-- Which sums there are: hours only where one merchant has few of them, and of all together.
+create function is_kept(p_breakdown text, p_level text, p_merchant text) returns boolean
 language sql immutable parallel safe as $$
-    select case when p_breakdown = 'gateway' or p_of_all and p_breakdown in ('app', 'method', 'category')
-        then array['hour', 'day', 'month'] else array['day', 'month'] end
+    select p_level <> 'hour' or p_breakdown = 'gateway'
+        or p_merchant = '*' and p_breakdown in ('app', 'method', 'category')
 $$;
 
 create function total_bucket(p_level text, p_at timestamptz) returns timestamptz
@@ -163,22 +168,25 @@ language sql as $$
         ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
         sold_quantity, sold_minor
     )
-    select scope, e.livemode, breakdown, level, total_bucket(level, e.bucket), e.currency, value,
-        total_detail(e, breakdown),
-        sum(e.payments), sum(e.amount_minor), sum(e.succeeded), sum(e.failed), sum(e.cancelled), sum(e.duration_ms),
-        sum(e.sales), sum(e.gross_minor), sum(e.fee_minor), sum(e.unknown_fees), sum(e.unknown_fee_gross_minor),
-        sum(e.sales_refunded), sum(e.sales_refunded_minor), sum(e.sales_disputed), sum(e.refunds),
-        sum(e.refund_minor), sum(e.other_fee_minor), sum(e.disputes), sum(e.dispute_minor), sum(e.disputes_lost),
-        sum(e.lost_minor), sum(e.held_minor), sum(e.orders), sum(e.ordered_minor), sum(e.paid_minor),
-        sum(e.returned_minor), sum(e.tax_minor), sum(e.order_fee_minor), sum(e.discount_minor), sum(e.quantity),
-        sum(e.sold_quantity), sum(e.sold_minor)
+    select scope, e.livemode, breakdown, level, total_bucket(level, e.bucket), e.currency, value, detail,
+        total_sum(e.payments), total_sum(e.amount_minor), total_sum(e.succeeded), total_sum(e.failed),
+        total_sum(e.cancelled), total_sum(e.duration_ms), total_sum(e.sales), total_sum(e.gross_minor),
+        total_sum(e.fee_minor), total_sum(e.unknown_fees), total_sum(e.unknown_fee_gross_minor),
+        total_sum(e.sales_refunded), total_sum(e.sales_refunded_minor), total_sum(e.sales_disputed),
+        total_sum(e.refunds), total_sum(e.refund_minor), total_sum(e.other_fee_minor), total_sum(e.disputes),
+        total_sum(e.dispute_minor), total_sum(e.disputes_lost), total_sum(e.lost_minor), total_sum(e.held_minor),
+        total_sum(e.orders), total_sum(e.ordered_minor), total_sum(e.paid_minor), total_sum(e.returned_minor),
+        total_sum(e.tax_minor), total_sum(e.order_fee_minor), total_sum(e.discount_minor), total_sum(e.quantity),
+        total_sum(e.sold_quantity), total_sum(e.sold_minor)
     from unnest(p_entries) as e
-    cross join unnest(
-        array['gateway', 'app', 'method', 'category', 'failure', 'duration', 'order', 'item']) as breakdown
-    cross join lateral total_value(e, breakdown) as value
-    cross join unnest(array[e.merchant, '*']) as scope
-    cross join unnest(total_levels(breakdown, scope = '*')) as level
-    where value is not null
+    cross join lateral (values
+        ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+        ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+        ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+    ) as told (breakdown, value, detail)
+    cross join lateral (values (e.merchant), ('*')) as whose (scope)
+    cross join (values ('hour'), ('day'), ('month')) as levels (level)
+    where value is not null and is_kept(breakdown, level, scope)
     group by 1, 2, 3, 4, 5, 6, 7, 8
     order by 1, 2, 3, 4, 5, 6, 7, 8
     on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
@@ -340,8 +348,9 @@ drop function recount_totals(bigint[], bigint[], bigint[], bigint[]);
 drop function total_entries_taken_back(bigint[], bigint[], bigint[], bigint[]);
 drop function add_to_totals(total_entries[]);
 drop function total_bucket(text, timestamptz);
-drop function total_levels(text, boolean);
+drop function is_kept(text, text, text);
 drop function total_detail(total_entries, text);
 drop function total_value(total_entries, text);
 drop function total_entries_of(bigint[], bigint[], bigint[], bigint[]);
 drop function quarter_hour(timestamptz);
+drop aggregate total_sum(bigint);

@@ -84,36 +84,37 @@ language sql stable as $$
         select from total_marks m where m.source = (different.e).source and m.source_id = (different.e).source_id)
 $$;
 
--- What sums differ by from what they are made of: those of hours and days from the entries of a day or several, those of
--- months from their days. Nothing, unless somebody has changed one of them by hand.
+-- What sums differ by from what they are made of: hours and days from entries, months from their days.
+-- Nothing, unless somebody has changed one of them by hand.
 create function drift_of_totals(p_since timestamptz, p_until timestamptz, p_levels text[]) returns setof totals
 language sql stable as $$
     select merchant, livemode, breakdown, level, bucket, currency, value, detail,
-        sum(payments)::bigint, sum(amount_minor)::bigint, sum(succeeded)::bigint, sum(failed)::bigint,
-        sum(cancelled)::bigint, sum(duration_ms)::bigint, sum(sales)::bigint, sum(gross_minor)::bigint,
-        sum(fee_minor)::bigint, sum(unknown_fees)::bigint, sum(unknown_fee_gross_minor)::bigint,
-        sum(sales_refunded)::bigint, sum(sales_refunded_minor)::bigint, sum(sales_disputed)::bigint,
-        sum(refunds)::bigint, sum(refund_minor)::bigint, sum(other_fee_minor)::bigint, sum(disputes)::bigint,
-        sum(dispute_minor)::bigint, sum(disputes_lost)::bigint, sum(lost_minor)::bigint, sum(held_minor)::bigint,
-        sum(orders)::bigint, sum(ordered_minor)::bigint, sum(paid_minor)::bigint, sum(returned_minor)::bigint,
-        sum(tax_minor)::bigint, sum(order_fee_minor)::bigint, sum(discount_minor)::bigint, sum(quantity)::bigint,
-        sum(sold_quantity)::bigint, sum(sold_minor)::bigint
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
     from (
         select scope as merchant, e.livemode, breakdown, level, total_bucket(level, e.bucket) as bucket, e.currency,
-            value, total_detail(e, breakdown) as detail,
+            value, detail,
             e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms, e.sales, e.gross_minor,
             e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded, e.sales_refunded_minor,
             e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes, e.dispute_minor,
             e.disputes_lost, e.lost_minor, e.held_minor, e.orders, e.ordered_minor, e.paid_minor, e.returned_minor,
             e.tax_minor, e.order_fee_minor, e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
         from total_entries as e
-        cross join unnest(
-            array['gateway', 'app', 'method', 'category', 'failure', 'duration', 'order', 'item']) as breakdown
-        cross join lateral total_value(e, breakdown) as value
-        cross join unnest(array[e.merchant, '*']) as scope
-        cross join unnest(total_levels(breakdown, scope = '*')) as level
-        where value is not null and e.bucket >= p_since and e.bucket < p_until
-          and level = any (p_levels) and level <> 'month'
+        cross join lateral (values
+            ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+            ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+            ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+        ) as told (breakdown, value, detail)
+        cross join lateral (values (e.merchant), ('*')) as whose (scope)
+        cross join (values ('hour'), ('day'), ('month')) as levels (level)
+        where value is not null and is_kept(breakdown, level, scope)
+          and e.bucket >= p_since and e.bucket < p_until and level = any (p_levels) and level <> 'month'
         union all
         select merchant, livemode, breakdown, 'month', total_bucket('month', bucket), currency, value, detail,
             payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
@@ -133,38 +134,38 @@ language sql stable as $$
         from totals where level = any (p_levels) and bucket >= p_since and bucket < p_until
     ) as both_sides
     group by merchant, livemode, breakdown, level, bucket, currency, value, detail
-    having coalesce(sum(payments), 0) <> 0
-        or coalesce(sum(amount_minor), 0) <> 0
-        or coalesce(sum(succeeded), 0) <> 0
-        or coalesce(sum(failed), 0) <> 0
-        or coalesce(sum(cancelled), 0) <> 0
-        or coalesce(sum(duration_ms), 0) <> 0
-        or coalesce(sum(sales), 0) <> 0
-        or coalesce(sum(gross_minor), 0) <> 0
-        or coalesce(sum(fee_minor), 0) <> 0
-        or coalesce(sum(unknown_fees), 0) <> 0
-        or coalesce(sum(unknown_fee_gross_minor), 0) <> 0
-        or coalesce(sum(sales_refunded), 0) <> 0
-        or coalesce(sum(sales_refunded_minor), 0) <> 0
-        or coalesce(sum(sales_disputed), 0) <> 0
-        or coalesce(sum(refunds), 0) <> 0
-        or coalesce(sum(refund_minor), 0) <> 0
-        or coalesce(sum(other_fee_minor), 0) <> 0
-        or coalesce(sum(disputes), 0) <> 0
-        or coalesce(sum(dispute_minor), 0) <> 0
-        or coalesce(sum(disputes_lost), 0) <> 0
-        or coalesce(sum(lost_minor), 0) <> 0
-        or coalesce(sum(held_minor), 0) <> 0
-        or coalesce(sum(orders), 0) <> 0
-        or coalesce(sum(ordered_minor), 0) <> 0
-        or coalesce(sum(paid_minor), 0) <> 0
-        or coalesce(sum(returned_minor), 0) <> 0
-        or coalesce(sum(tax_minor), 0) <> 0
-        or coalesce(sum(order_fee_minor), 0) <> 0
-        or coalesce(sum(discount_minor), 0) <> 0
-        or coalesce(sum(quantity), 0) <> 0
-        or coalesce(sum(sold_quantity), 0) <> 0
-        or coalesce(sum(sold_minor), 0) <> 0
+    having total_sum(payments) <> 0
+        or total_sum(amount_minor) <> 0
+        or total_sum(succeeded) <> 0
+        or total_sum(failed) <> 0
+        or total_sum(cancelled) <> 0
+        or total_sum(duration_ms) <> 0
+        or total_sum(sales) <> 0
+        or total_sum(gross_minor) <> 0
+        or total_sum(fee_minor) <> 0
+        or total_sum(unknown_fees) <> 0
+        or total_sum(unknown_fee_gross_minor) <> 0
+        or total_sum(sales_refunded) <> 0
+        or total_sum(sales_refunded_minor) <> 0
+        or total_sum(sales_disputed) <> 0
+        or total_sum(refunds) <> 0
+        or total_sum(refund_minor) <> 0
+        or total_sum(other_fee_minor) <> 0
+        or total_sum(disputes) <> 0
+        or total_sum(dispute_minor) <> 0
+        or total_sum(disputes_lost) <> 0
+        or total_sum(lost_minor) <> 0
+        or total_sum(held_minor) <> 0
+        or total_sum(orders) <> 0
+        or total_sum(ordered_minor) <> 0
+        or total_sum(paid_minor) <> 0
+        or total_sum(returned_minor) <> 0
+        or total_sum(tax_minor) <> 0
+        or total_sum(order_fee_minor) <> 0
+        or total_sum(discount_minor) <> 0
+        or total_sum(quantity) <> 0
+        or total_sum(sold_quantity) <> 0
+        or total_sum(sold_minor) <> 0
 $$;
 
 -- Adds what they differ by to sums; returns how many were wrong, or null while somebody else counts.

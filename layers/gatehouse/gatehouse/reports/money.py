@@ -12,9 +12,12 @@ DURATION_BASE = 1.1  # as total_entries_of has it: bin n holds times up to 1.1^n
 
 ATTEMPTS = ("payments", "amount_minor", "succeeded", "failed", "cancelled", "duration_ms")
 SALES = (
-    *("sales", "gross_minor", "fee_minor", "unknown_fees", "unknown_fee_gross_minor", "sales_refunded"),
-    *("sales_refunded_minor", "sales_disputed", "refunds", "refund_minor", "other_fee_minor", "disputes"),
-    *("dispute_minor", "disputes_lost", "lost_minor", "held_minor"),
+    *("sales", "gross_minor", "fee_minor", "unknown_fees", "unknown_fee_gross_minor", "refunds", "refund_minor"),
+    "other_fee_minor",
+)
+BACK = (
+    *("sales", "gross_minor", "sales_refunded", "sales_refunded_minor", "sales_disputed", "refunds", "refund_minor"),
+    *("disputes", "dispute_minor", "disputes_lost", "lost_minor"),
 )
 
 
@@ -25,7 +28,7 @@ def by_gateway(database: Database, wanted: Wanted, *, gateway: str | None = None
         database,
         wanted,
         slots,
-        question("attempt_cells", wanted, "gateway", slots),
+        question("attempt_cells", wanted, "gateway", slots, value=gateway),
         question("attempt_cells", wanted, "duration", slots, detail=gateway),
     )
     attempts, durations = cells.rows
@@ -33,7 +36,7 @@ def by_gateway(database: Database, wanted: Wanted, *, gateway: str | None = None
     for row in durations:
         bins[row["detail"], row["currency"]][int(row["value"])] = row["succeeded"]
     rows = []
-    for row in _only(attempts, gateway):
+    for row in attempts:
         if not any(row[name] for name in ATTEMPTS):
             continue
         timed = bins[row["value"], row["currency"]]
@@ -57,9 +60,9 @@ def revenue(
     """Return gross, refunds, fees and net in each hour, day, week or month, or over all of the period."""
     slots = wanted.period.slots()
     breakdown: Breakdown = "gateway" if app is None else "app"
-    cells = read_cells(database, wanted, slots, question("sale_cells", wanted, breakdown, slots))
-    chosen = _only(cells.rows[0], gateway if app is None else app)
-    return cells, _money_rows(cells, chosen, ("slot", "currency"))
+    chosen = question("sale_cells", wanted, breakdown, slots, value=gateway if app is None else app, apart=False)
+    cells = read_cells(database, wanted, slots, chosen)
+    return cells, _money_rows(cells, cells.rows[0], ("slot", "currency"))
 
 
 def revenue_by(database: Database, wanted: Wanted, per: Breakdown) -> tuple[Cells, list[Row]]:
@@ -72,9 +75,9 @@ def revenue_by(database: Database, wanted: Wanted, per: Breakdown) -> tuple[Cell
 def success(database: Database, wanted: Wanted, *, gateway: str | None = None) -> tuple[Cells, list[Row]]:
     """Return how many payments that were begun succeeded, failed, were cancelled or are open, by gateway."""
     slots = wanted.period.slots()
-    cells = read_cells(database, wanted, slots, question("attempt_cells", wanted, "gateway", slots))
+    cells = read_cells(database, wanted, slots, question("attempt_cells", wanted, "gateway", slots, value=gateway))
     rows = []
-    for row in _only(cells.rows[0], gateway):
+    for row in cells.rows[0]:
         ended = row["succeeded"] + row["failed"] + row["cancelled"]
         if not row["payments"]:
             continue
@@ -121,7 +124,7 @@ def declines(database: Database, wanted: Wanted, *, gateway: str | None = None) 
 def going_back(database: Database, wanted: Wanted, *, gateway: str | None = None) -> tuple[Cells, list[Row]]:
     """Return refunds and disputes: of the sales of the period, and those that were made in it."""
     slots = wanted.period.slots()
-    cells = read_cells(database, wanted, slots, question("sale_cells", wanted, "gateway", slots))
+    cells = read_cells(database, wanted, slots, question("back_cells", wanted, "gateway", slots, value=gateway))
     rows = [
         {
             **_when(cells, wanted, row),
@@ -142,8 +145,8 @@ def going_back(database: Database, wanted: Wanted, *, gateway: str | None = None
             "disputes_lost": row["disputes_lost"],
             "disputes_lost_minor": row["lost_minor"],
         }
-        for row in _only(cells.rows[0], gateway)
-        if any(row[name] for name in SALES)
+        for row in cells.rows[0]
+        if any(row[name] for name in BACK)
     ]
     return cells, rows
 
@@ -203,10 +206,6 @@ def _money_rows(cells: Cells, found: Iterable[Row], names: tuple[str, ...], *, n
 
 def _when(cells: Cells, wanted: Wanted, row: Row) -> Row:
     return {} if wanted.period.by is None else {"from": cells.slots[row["slot"]].label}
-
-
-def _only(rows: list[Row], value: str | None) -> list[Row]:
-    return [row for row in rows if value is None or row["value"] == value]
 
 
 def _seconds(milliseconds: int, count: int) -> float | None:

@@ -14,6 +14,7 @@ from gatehouse.reports.totals import Cells, Wanted, question, read_cells
 
 sql = load_statements(Path(__file__).with_name("statement.sql"))
 MOST_LISTED = 200
+LINES = (*SALES, "disputes", "held_minor")
 _MONTH = re.compile(r"(\d{4})-(\d\d)", re.ASCII)
 
 
@@ -41,7 +42,7 @@ def statement(database: Database, wanted: Wanted, *, gateway: str | None = None)
         database,
         whole,
         slots,
-        question("sale_cells", whole, "gateway", slots),
+        question("statement_cells", whole, "gateway", slots),
         sql.payouts_settled(**asked),
         sql.payouts_open(**asked, most=MOST_LISTED),
     )
@@ -57,8 +58,8 @@ def statement(database: Database, wanted: Wanted, *, gateway: str | None = None)
 
 
 def _lines(key: tuple[str, ...], sums: list[Row], paid: Row | None, under_way: list[Row]) -> list[Row]:
-    before = added([row for row in sums if row["slot"] == 0], SALES)
-    now = added([row for row in sums if row["slot"] == 1], SALES)
+    before = added([row for row in sums if row["slot"] == 0], LINES)
+    now = added([row for row in sums if row["slot"] == 1], LINES)
     paid = paid or dict.fromkeys(("before_minor", "payouts", "paid_minor", "fee_minor"), 0)
     opening = _owed(before) - paid["before_minor"]
     owed = _owed(now)

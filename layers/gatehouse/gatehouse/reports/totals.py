@@ -41,15 +41,24 @@ class Cells(NamedTuple):
 
 
 def question(
-    statement: str, wanted: Wanted, breakdown: Breakdown, slots: Sequence[Slot], *, detail: str | None = None
+    statement: str,
+    wanted: Wanted,
+    breakdown: Breakdown,
+    slots: Sequence[Slot],
+    *,
+    value: str | None = None,
+    detail: str | None = None,
+    apart: bool = True,
 ) -> Bound:
-    """Return the statement that reads attempt_cells, sale_cells or order_cells in one breakdown."""
+    """Return a statement that reads cells of one breakdown: of one value where it is given, else apart or summed up."""
     ranges = pieces(slots, levels_of(breakdown, wanted.merchant))
     return sql[statement](
         merchant=wanted.merchant,
         livemode=wanted.livemode,
         breakdown=breakdown,
+        value=value,
         detail=detail,
+        apart=apart,
         levels=[each.level for each in ranges],
         sinces=[each.since for each in ranges],
         untils=[each.until for each in ranges],
@@ -68,7 +77,7 @@ def read_cells(database: Database, wanted: Wanted, slots: list[Slot], *questions
 
 
 def levels_of(breakdown: Breakdown, merchant: str) -> tuple[str, ...]:
-    """Return which sums are kept; the function total_levels of the database says the same."""
+    """Return which sums are kept; the function is_kept of the database says the same."""
     if breakdown == "gateway" or (merchant == ALL_MERCHANTS and breakdown in ("app", "method", "category")):
         return ("month", "day", "hour")
     return ("month", "day")

@@ -12,78 +12,190 @@ with piece as (
     from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
 ),
 cells as (
-    select t.bucket, t.currency, t.value, t.detail,
-        t.payments, t.amount_minor, t.succeeded, t.failed, t.cancelled, t.duration_ms
-    from piece
-    join totals t on t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
-    where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+    select kept.* from piece cross join lateral (
+        select t.bucket, t.currency, t.value, t.detail,
+            t.payments, t.amount_minor, t.succeeded, t.failed, t.cancelled, t.duration_ms
+        from totals t
+        where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+          and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
+        offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
+    ) as kept
+    where piece.level <> 'entry'
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
-        e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms
-    from piece
-    join total_entries e on e.bucket >= piece.since and e.bucket < piece.until
-    where piece.level = 'entry' and e.livemode = :livemode::boolean
-      and (:merchant::text = '*' or e.merchant = :merchant::text)
+    select told.* from piece cross join lateral (
+        select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+            e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms
+        from total_entries e
+        where e.livemode = :livemode::boolean and (:merchant::text = '*' or e.merchant = :merchant::text)
+          and e.bucket >= piece.since and e.bucket < piece.until
+        offset 0
+    ) as told
+    where piece.level = 'entry'
     union all
     select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency, value, detail,
-    coalesce(sum(payments), 0)::bigint as payments, coalesce(sum(amount_minor), 0)::bigint as amount_minor,
-    coalesce(sum(succeeded), 0)::bigint as succeeded, coalesce(sum(failed), 0)::bigint as failed,
-    coalesce(sum(cancelled), 0)::bigint as cancelled, coalesce(sum(duration_ms), 0)::bigint as duration_ms
+select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+    case when :apart::boolean then value else '' end as value,
+    case when :apart::boolean then detail else '' end as detail,
+    coalesce(total_sum(payments), 0) as payments, coalesce(total_sum(amount_minor), 0) as amount_minor,
+    coalesce(total_sum(succeeded), 0) as succeeded, coalesce(total_sum(failed), 0) as failed,
+    coalesce(total_sum(cancelled), 0) as cancelled, coalesce(total_sum(duration_ms), 0) as duration_ms
 from cells
-where value is not null and (:detail::text is null or detail = :detail::text)
+where value is not null and (:value::text is null or value = :value::text)
+  and (:detail::text is null or detail = :detail::text)
 group by 1, 2, 3, 4
 order by 1, 3, 4, 2;
 
 -- name: sale_cells
--- Money by when it came in, went back or was disputed.
+-- Money by when it came in and went back.
 with piece as (
     select level, since, until
     from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
 ),
 cells as (
-    select t.bucket, t.currency, t.value, t.detail,
-        t.sales, t.gross_minor, t.fee_minor, t.unknown_fees, t.unknown_fee_gross_minor, t.sales_refunded,
-        t.sales_refunded_minor, t.sales_disputed, t.refunds, t.refund_minor, t.other_fee_minor, t.disputes,
-        t.dispute_minor, t.disputes_lost, t.lost_minor, t.held_minor
-    from piece
-    join totals t on t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
-    where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+    select kept.* from piece cross join lateral (
+        select t.bucket, t.currency, t.value, t.detail,
+            t.sales, t.gross_minor, t.fee_minor, t.unknown_fees, t.unknown_fee_gross_minor, t.refunds, t.refund_minor,
+            t.other_fee_minor
+        from totals t
+        where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+          and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
+        offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
+    ) as kept
+    where piece.level <> 'entry'
+    union all
+    select told.* from piece cross join lateral (
+        select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+            e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
+            e.other_fee_minor
+        from total_entries e
+        where e.livemode = :livemode::boolean and (:merchant::text = '*' or e.merchant = :merchant::text)
+          and e.bucket >= piece.since and e.bucket < piece.until
+        offset 0
+    ) as told
+    where piece.level = 'entry'
     union all
     select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
-        e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded,
-        e.sales_refunded_minor, e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes,
-        e.dispute_minor, e.disputes_lost, e.lost_minor, e.held_minor
-    from piece
-    join total_entries e on e.bucket >= piece.since and e.bucket < piece.until
-    where piece.level = 'entry' and e.livemode = :livemode::boolean
-      and (:merchant::text = '*' or e.merchant = :merchant::text)
-    union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
-        e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded,
-        e.sales_refunded_minor, e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes,
-        e.dispute_minor, e.disputes_lost, e.lost_minor, e.held_minor
+        e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
+        e.other_fee_minor
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency, value, detail,
-    coalesce(sum(sales), 0)::bigint as sales, coalesce(sum(gross_minor), 0)::bigint as gross_minor,
-    coalesce(sum(fee_minor), 0)::bigint as fee_minor, coalesce(sum(unknown_fees), 0)::bigint as unknown_fees,
-    coalesce(sum(unknown_fee_gross_minor), 0)::bigint as unknown_fee_gross_minor,
-    coalesce(sum(sales_refunded), 0)::bigint as sales_refunded,
-    coalesce(sum(sales_refunded_minor), 0)::bigint as sales_refunded_minor,
-    coalesce(sum(sales_disputed), 0)::bigint as sales_disputed, coalesce(sum(refunds), 0)::bigint as refunds,
-    coalesce(sum(refund_minor), 0)::bigint as refund_minor,
-    coalesce(sum(other_fee_minor), 0)::bigint as other_fee_minor, coalesce(sum(disputes), 0)::bigint as disputes,
-    coalesce(sum(dispute_minor), 0)::bigint as dispute_minor,
-    coalesce(sum(disputes_lost), 0)::bigint as disputes_lost, coalesce(sum(lost_minor), 0)::bigint as lost_minor,
-    coalesce(sum(held_minor), 0)::bigint as held_minor
+select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+    case when :apart::boolean then value else '' end as value,
+    case when :apart::boolean then detail else '' end as detail,
+    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
+    coalesce(total_sum(fee_minor), 0) as fee_minor, coalesce(total_sum(unknown_fees), 0) as unknown_fees,
+    coalesce(total_sum(unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
+    coalesce(total_sum(refunds), 0) as refunds, coalesce(total_sum(refund_minor), 0) as refund_minor,
+    coalesce(total_sum(other_fee_minor), 0) as other_fee_minor
 from cells
-where value is not null and (:detail::text is null or detail = :detail::text)
+where value is not null and (:value::text is null or value = :value::text)
+  and (:detail::text is null or detail = :detail::text)
+group by 1, 2, 3, 4
+order by 1, 3, 4, 2;
+
+-- name: back_cells
+-- What went back, of the sales of a time and in it.
+with piece as (
+    select level, since, until
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+),
+cells as (
+    select kept.* from piece cross join lateral (
+        select t.bucket, t.currency, t.value, t.detail,
+            t.sales, t.gross_minor, t.sales_refunded, t.sales_refunded_minor, t.sales_disputed, t.refunds,
+            t.refund_minor, t.disputes, t.dispute_minor, t.disputes_lost, t.lost_minor
+        from totals t
+        where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+          and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
+        offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
+    ) as kept
+    where piece.level <> 'entry'
+    union all
+    select told.* from piece cross join lateral (
+        select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+            e.sales, e.gross_minor, e.sales_refunded, e.sales_refunded_minor, e.sales_disputed, e.refunds,
+            e.refund_minor, e.disputes, e.dispute_minor, e.disputes_lost, e.lost_minor
+        from total_entries e
+        where e.livemode = :livemode::boolean and (:merchant::text = '*' or e.merchant = :merchant::text)
+          and e.bucket >= piece.since and e.bucket < piece.until
+        offset 0
+    ) as told
+    where piece.level = 'entry'
+    union all
+    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+        e.sales, e.gross_minor, e.sales_refunded, e.sales_refunded_minor, e.sales_disputed, e.refunds, e.refund_minor,
+        e.disputes, e.dispute_minor, e.disputes_lost, e.lost_minor
+    from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
+    where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
+)
+select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+    case when :apart::boolean then value else '' end as value,
+    case when :apart::boolean then detail else '' end as detail,
+    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
+    coalesce(total_sum(sales_refunded), 0) as sales_refunded,
+    coalesce(total_sum(sales_refunded_minor), 0) as sales_refunded_minor,
+    coalesce(total_sum(sales_disputed), 0) as sales_disputed, coalesce(total_sum(refunds), 0) as refunds,
+    coalesce(total_sum(refund_minor), 0) as refund_minor, coalesce(total_sum(disputes), 0) as disputes,
+    coalesce(total_sum(dispute_minor), 0) as dispute_minor, coalesce(total_sum(disputes_lost), 0) as disputes_lost,
+    coalesce(total_sum(lost_minor), 0) as lost_minor
+from cells
+where value is not null and (:value::text is null or value = :value::text)
+  and (:detail::text is null or detail = :detail::text)
+group by 1, 2, 3, 4
+order by 1, 3, 4, 2;
+
+-- name: statement_cells
+-- What a statement is made of.
+with piece as (
+    select level, since, until
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+),
+cells as (
+    select kept.* from piece cross join lateral (
+        select t.bucket, t.currency, t.value, t.detail,
+            t.sales, t.gross_minor, t.fee_minor, t.unknown_fees, t.unknown_fee_gross_minor, t.refunds, t.refund_minor,
+            t.other_fee_minor, t.disputes, t.held_minor
+        from totals t
+        where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+          and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
+        offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
+    ) as kept
+    where piece.level <> 'entry'
+    union all
+    select told.* from piece cross join lateral (
+        select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+            e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
+            e.other_fee_minor, e.disputes, e.held_minor
+        from total_entries e
+        where e.livemode = :livemode::boolean and (:merchant::text = '*' or e.merchant = :merchant::text)
+          and e.bucket >= piece.since and e.bucket < piece.until
+        offset 0
+    ) as told
+    where piece.level = 'entry'
+    union all
+    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+        e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
+        e.other_fee_minor, e.disputes, e.held_minor
+    from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
+    where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
+)
+select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+    case when :apart::boolean then value else '' end as value,
+    case when :apart::boolean then detail else '' end as detail,
+    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
+    coalesce(total_sum(fee_minor), 0) as fee_minor, coalesce(total_sum(unknown_fees), 0) as unknown_fees,
+    coalesce(total_sum(unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
+    coalesce(total_sum(refunds), 0) as refunds, coalesce(total_sum(refund_minor), 0) as refund_minor,
+    coalesce(total_sum(other_fee_minor), 0) as other_fee_minor, coalesce(total_sum(disputes), 0) as disputes,
+    coalesce(total_sum(held_minor), 0) as held_minor
+from cells
+where value is not null and (:value::text is null or value = :value::text)
+  and (:detail::text is null or detail = :detail::text)
 group by 1, 2, 3, 4
 order by 1, 3, 4, 2;
 
@@ -94,20 +206,27 @@ with piece as (
     from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
 ),
 cells as (
-    select t.bucket, t.currency, t.value, t.detail,
-        t.orders, t.ordered_minor, t.paid_minor, t.returned_minor, t.tax_minor, t.order_fee_minor, t.discount_minor,
-        t.quantity, t.sold_quantity, t.sold_minor
-    from piece
-    join totals t on t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
-    where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+    select kept.* from piece cross join lateral (
+        select t.bucket, t.currency, t.value, t.detail,
+            t.orders, t.ordered_minor, t.paid_minor, t.returned_minor, t.tax_minor, t.order_fee_minor,
+            t.discount_minor, t.quantity, t.sold_quantity, t.sold_minor
+        from totals t
+        where t.merchant = :merchant::text and t.livemode = :livemode::boolean and t.breakdown = :breakdown::text
+          and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
+        offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
+    ) as kept
+    where piece.level <> 'entry'
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
-        e.orders, e.ordered_minor, e.paid_minor, e.returned_minor, e.tax_minor, e.order_fee_minor, e.discount_minor,
-        e.quantity, e.sold_quantity, e.sold_minor
-    from piece
-    join total_entries e on e.bucket >= piece.since and e.bucket < piece.until
-    where piece.level = 'entry' and e.livemode = :livemode::boolean
-      and (:merchant::text = '*' or e.merchant = :merchant::text)
+    select told.* from piece cross join lateral (
+        select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+            e.orders, e.ordered_minor, e.paid_minor, e.returned_minor, e.tax_minor, e.order_fee_minor,
+            e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
+        from total_entries e
+        where e.livemode = :livemode::boolean and (:merchant::text = '*' or e.merchant = :merchant::text)
+          and e.bucket >= piece.since and e.bucket < piece.until
+        offset 0
+    ) as told
+    where piece.level = 'entry'
     union all
     select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.orders, e.ordered_minor, e.paid_minor, e.returned_minor, e.tax_minor, e.order_fee_minor, e.discount_minor,
@@ -115,14 +234,17 @@ cells as (
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency, value, detail,
-    coalesce(sum(orders), 0)::bigint as orders, coalesce(sum(ordered_minor), 0)::bigint as ordered_minor,
-    coalesce(sum(paid_minor), 0)::bigint as paid_minor, coalesce(sum(returned_minor), 0)::bigint as returned_minor,
-    coalesce(sum(tax_minor), 0)::bigint as tax_minor, coalesce(sum(order_fee_minor), 0)::bigint as order_fee_minor,
-    coalesce(sum(discount_minor), 0)::bigint as discount_minor, coalesce(sum(quantity), 0)::bigint as quantity,
-    coalesce(sum(sold_quantity), 0)::bigint as sold_quantity, coalesce(sum(sold_minor), 0)::bigint as sold_minor
+select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+    case when :apart::boolean then value else '' end as value,
+    case when :apart::boolean then detail else '' end as detail,
+    coalesce(total_sum(orders), 0) as orders, coalesce(total_sum(ordered_minor), 0) as ordered_minor,
+    coalesce(total_sum(paid_minor), 0) as paid_minor, coalesce(total_sum(returned_minor), 0) as returned_minor,
+    coalesce(total_sum(tax_minor), 0) as tax_minor, coalesce(total_sum(order_fee_minor), 0) as order_fee_minor,
+    coalesce(total_sum(discount_minor), 0) as discount_minor, coalesce(total_sum(quantity), 0) as quantity,
+    coalesce(total_sum(sold_quantity), 0) as sold_quantity, coalesce(total_sum(sold_minor), 0) as sold_minor
 from cells
-where value is not null and (:detail::text is null or detail = :detail::text)
+where value is not null and (:value::text is null or value = :value::text)
+  and (:detail::text is null or detail = :detail::text)
 group by 1, 2, 3, 4
 order by 1, 3, 4, 2;
 
