@@ -78,7 +78,7 @@ def test_a_year_of_whole_months_is_twelve_sums_and_no_entry() -> None:
 )
 def test_what_is_no_period_names_its_field(wrong: dict[str, object], field: str) -> None:
     with pytest.raises(ValidationError) as refused:
-        period(now=NOW, **wrong)  # type: ignore[arg-type]
+        period(now=NOW, **wrong)  # type: ignore[arg-type]  # wrong ones, of any type
     assert refused.value.field == field
 
 
