@@ -11,17 +11,8 @@ from importlib import import_module
 from bench.figures import show
 
 NAMES = (
-    "recording",
-    "gateways",
-    "cpu",
-    "cold_start",
-    "front",
-    "deliveries",
-    "jobs",
-    "pooler",
-    "store",
-    "reports",
-    "faults",
+    *("recording", "gateways", "cpu", "cold_start", "front", "deliveries", "jobs", "pooler", "store", "clinics"),
+    *("reports", "faults"),
 )
 
 

@@ -16,6 +16,7 @@ from cli.gateway_names import GatewayArgument, GatewayOption
 from cli.target import keyring, ops_database
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
 from gatehouse.database.connection import Database
+from gatehouse.enrichment.troubles import list_troubles
 from gatehouse.errors import ServiceUnavailable, SettingError
 from gatehouse.gateways import gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
@@ -101,13 +102,18 @@ def add(
 
 @app.command("list")
 def list_(gateway: GatewayOption = None) -> None:
-    """List the accounts; the default ones, which are in Secrets Manager, are not among them."""
-    found = accounts.list_accounts(ops_database(), keyring(), gateway=gateway)
+    """List the accounts and how asking their gateways goes; a default one is named only where something is wrong."""
+    database = ops_database()
+    found = accounts.list_accounts(database, keyring(), gateway=gateway)
+    troubles = {(each["gateway"], each["account"]): each for each in list_troubles(database, gateway)}
+    for (of_gateway, account), trouble in troubles.items():
+        if account == DEFAULT_ACCOUNT:
+            output.say(f"{of_gateway}/{account}: {_trouble(trouble)}")
     if not found:
         output.say("no account besides the default ones yet: `gatehouse gateways add` adds one")
         return
     output.show_table(
-        ("Gateway", "Account", "Merchant", "Mode", "On", "Secrets", "Changed"),
+        ("Gateway", "Account", "Merchant", "Mode", "On", "Secrets", "Changed", "Its API"),
         (
             (
                 kept.row["gateway"],
@@ -117,6 +123,7 @@ def list_(gateway: GatewayOption = None) -> None:
                 "yes" if kept.row["is_active"] else "no",
                 len(kept.credentials["signing_secrets"]),
                 f"{kept.row['updated_at']:%Y-%m-%d %H:%M:%S}",
+                _trouble(troubles.get((kept.row["gateway"], kept.row["account"]))),
             )
             for kept in found
         ),
@@ -174,6 +181,23 @@ def rotate(gateway: GatewayArgument, account: AccountArgument, credentials: Cred
     output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {len(secrets)} old; retire when the old is unused")
     if signing[0].is_made_here:
         output.say(f"{signing[0].name}, shown this once: {new}")
+
+
+@app.command()
+def credentials(gateway: GatewayArgument, account: AccountArgument, given_in: CredentialsOption = None) -> None:
+    """Change what an account asks its gateway's API with; jobs that waited for that go on within a minute."""
+    database, keys = ops_database(), keyring()
+    kept = accounts.find_account(database, keys, gateway, account)
+    # What is not given stays as it is.
+    wanted = [each._replace(is_required=False) for each in gateway_named(gateway).CREDENTIALS if not each.signs]
+    if not wanted:
+        raise SettingError(f"{gateway} signs and is asked with the same secret: `gatehouse gateways rotate` changes it")
+    given = asked_for(wanted, given_in)
+    if not given:
+        raise SettingError("nothing was given, so nothing is changed")
+    changed = {**kept.credentials, **as_kept(wanted, given), "signing_secrets": kept.credentials["signing_secrets"]}
+    accounts.replace_credentials(database, keys, kept, changed)
+    output.say(f"{gateway}/{account}: changed {', '.join(given)}")
 
 
 @app.command()
@@ -266,6 +290,14 @@ def _test_payload(gateway: str, kept: KeptAccount) -> dict[str, Any]:
         case _:
             data = {"id": now, "domain": "live" if livemode else "test"}
             return {"event": "gatehouse.test", "type": "gatehouse.test", "data": data}
+
+
+def _trouble(trouble: dict[str, Any] | None) -> str:
+    """Say whether an account's gateway takes its credentials and answers, as far as its last job knows."""
+    if trouble is None:
+        return "well"
+    word = "credentials refused" if trouble["kind"] == "refused" else "fails"
+    return f"{word} since {trouble['began_at']:%Y-%m-%d %H:%M}: {trouble['reason']}"
 
 
 def _on(kept: KeptAccount) -> str:

@@ -47,6 +47,10 @@ def create(
     days: Annotated[
         int, typer.Option("--days", min=0, max=MOST_DAYS, help="After how many days it ends; 0 for never.")
     ] = 365,
+    health_data: Annotated[
+        bool,
+        typer.Option("--health-data/--no-health-data", help="Whether it may see products, memberships and patients."),
+    ] = True,
 ) -> None:
     """Make a key to the API and show it; it is never shown again."""
     if bool(merchant) == all_merchants:
@@ -63,6 +67,7 @@ def create(
             name=name,
             rate_per_minute=rate,
             expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+            may_read_health_data=health_data,
         )
     except ForeignKeyViolation:
         raise SettingError(f"there is no merchant {merchant}: `gatehouse merchants list` shows them") from None
@@ -74,13 +79,14 @@ def create(
 def list_() -> None:
     """List the keys to the API: what each may do and when it was last used, to an hour."""
     output.show_table(
-        ("Key", "Name", "Merchant", "Role", "A minute", "Made by", "Last used", "State"),
+        ("Key", "Name", "Merchant", "Role", "Health data", "A minute", "Made by", "Last used", "State"),
         (
             (
                 row["id"],
                 row["name"],
                 row["merchant"] or "(every)",
                 row["role"],
+                "yes" if row["may_read_health_data"] else "no",
                 row["rate_per_minute"],
                 row["created_by"],
                 _day(row["last_used_at"]),

@@ -18,7 +18,7 @@ def retention(
 ) -> None:
     """Drop payloads that are older than they are kept, and make the partitions of the months ahead.
 
-    Events, payments and their audit stay for ever; only the exact bytes of old requests go.
+    Events, payments and their audit stay for ever; only the exact bytes of old requests and answers go.
     """
     database = ops_database()
     kept_days = settings().payload_retention_days if days is None else days
@@ -29,6 +29,8 @@ def retention(
         output.say(f"{verb}  {row['partition']}  {about}{row['payloads']} payloads, the oldest of {row['oldest']}")
     if not done.dropped:
         output.say(f"no payload is older than {kept_days} days, whole months counted")
+    if done.answers:
+        output.say(f"{verb}  {done.answers} answers of the gateways' APIs")
     if done.made:
         output.say(f"made     {done.made} partition{'s' if done.made > 1 else ''} for the months ahead")
     for row in done.kept:

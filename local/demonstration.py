@@ -17,7 +17,7 @@ from local.send import EventNotSendable, send
 from local.terminal import Terminal
 
 FORWARD_SECONDS = 10.0
-FEE_SECONDS = 5.0  # a fee that an event lacks comes from a job, a moment after the answer
+WORKED_ON_SECONDS = 8.0  # what an event lacks comes from jobs, a moment after the answer
 FORGED = "a secret that somebody guessed, as long as any token"
 
 sql = load_statements(local_database.FOLDER / "demonstration.sql")
@@ -85,8 +85,8 @@ def _refused(account: GatewayAccount, stack: Mapping[str, Any], database: Databa
 
 
 def _what_became(database: Database, gateway: str, event_id: str) -> str:
-    """Say what stands in the database for the event; waits a moment for a job that finds out its fee."""
-    deadline = time.monotonic() + FEE_SECONDS
+    """Say what stands in the database for the event; waits a moment for the jobs that ask for the rest."""
+    deadline = time.monotonic() + WORKED_ON_SECONDS
     while True:
         found = database.query(sql.payment_of_event, gateway=gateway, event_id=event_id)
         if not found:
@@ -101,7 +101,9 @@ def _words(row: Mapping[str, Any]) -> str:
         return f"event {row['event_status']}" + (f": {row['reason']}" if row["reason"] else "")
     amount = written(row["amount_minor"], row["currency"])
     fee = "unknown yet" if row["fee_minor"] is None else written(row["fee_minor"], row["fee_currency"])
-    return f"event {row['event_status']}: payment {row['payment_id']} {row['payment_status']}, {amount}, fee {fee}"
+    invoice = f", invoice {row['invoice_number']} for {row['product']}" if row["product"] else ""
+    payment = f"payment {row['payment_id']} {row['payment_status']}, {amount}, fee {fee}"
+    return f"event {row['event_status']}: {payment}{invoice}"
 
 
 def _word(answer: str) -> str:

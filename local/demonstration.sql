@@ -4,6 +4,9 @@ SELECT e.status AS event_status,
        e.reason,
        EXISTS (
            SELECT FROM jobs j
+           WHERE j.webhook_event_id = e.id AND j.topic = 'refetch' AND j.status IN ('waiting', 'leased')
+       ) OR EXISTS (
+           SELECT FROM jobs j
            JOIN payment_objects n ON j.business_key IN (
                concat_ws('/', n.gateway, n.account, n.object_id), concat_ws('/', n.gateway, n.account, n.kind, n.object_id))
            WHERE n.payment_id = p.id AND j.status IN ('waiting', 'leased')
@@ -13,11 +16,14 @@ SELECT e.status AS event_status,
        p.amount_minor,
        p.currency,
        p.fee_minor,
-       p.fee_currency
+       p.fee_currency,
+       i.number AS invoice_number,
+       i.lines -> 0 ->> 'product' AS product
 FROM webhook_events e
 LEFT JOIN payment_objects o
        ON (o.gateway, o.account, o.object_id) = (e.gateway, e.account, e.reference)
 LEFT JOIN payments p ON p.id = o.payment_id
+LEFT JOIN invoices i ON (i.gateway, i.account, i.gateway_id) = (p.gateway, p.account, p.invoice_ref)
 WHERE e.gateway = :gateway
   AND e.event_id = :event_id
 ORDER BY p.id

@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 
 from local.gateway_apis import GatewayApi
 from local.kept_secrets import KeptPorts, KeptSecrets
+from local.mx_merchant_api import MxMerchantApi
 from local.paypal_api import PaypalApi
 from local.paypal_certificate import paypal_certificate
 from local.paystack_api import PaystackApi
+from local.sayswitch_api import SayswitchApi
 from local.stripe_api import StripeApi
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
+PATIENCE_SECONDS = 1.0
 MX_MERCHANT_ID = "418355562"  # the one in MX Merchant's own samples, so that they are ours
 
 
@@ -46,8 +49,8 @@ def gateway_accounts(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> list[
         _stripe(kept, ports),
         _paypal(kept, ports, folder),
         _paystack(kept, ports),
-        _sayswitch(kept),
-        _mx_merchant(kept),
+        _sayswitch(kept, ports),
+        _mx_merchant(kept, ports),
     ]
 
 
@@ -59,7 +62,7 @@ def _stripe(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
         secret={"signing_secrets": [signing_secret], "api_key": api_key, "mode": "both"},
         shown={"signing_secret": signing_secret},
         sample=EVENTS / "stripe" / "payment_intent.succeeded.json",
-        api=GatewayApi(StripeApi(), ports.port("stripe")),
+        api=GatewayApi(StripeApi(), ports.port("stripe"), patience_seconds=PATIENCE_SECONDS),
     )
 
 
@@ -67,7 +70,9 @@ def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount
     webhook_id = kept.token("paypal_webhook_id", "WH")
     certificate = paypal_certificate(folder.resolve() / "paypal")
     app = {"client_id": kept.token("paypal_client_id", "A"), "client_secret": kept.token("paypal_client_secret", "E")}
-    api = GatewayApi(PaypalApi(certificate.file.read_text(), **app), ports.port("paypal"))
+    api = GatewayApi(
+        PaypalApi(certificate.file.read_text(), **app), ports.port("paypal"), patience_seconds=PATIENCE_SECONDS
+    )
     return GatewayAccount(
         name="paypal",
         secret={"signing_secrets": [webhook_id], "mode": "both", **app},
@@ -88,7 +93,7 @@ def _paypal(kept: KeptSecrets, ports: KeptPorts, folder: Path) -> GatewayAccount
 
 def _paystack(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     secret_key = kept.token("paystack_secret_key", "sk_test_")
-    api = GatewayApi(PaystackApi(), ports.port("paystack"))
+    api = GatewayApi(PaystackApi(), ports.port("paystack"), patience_seconds=PATIENCE_SECONDS)
     return GatewayAccount(
         name="paystack",
         secret={"signing_secrets": [secret_key], "mode": "both"},  # the same key opens its API
@@ -99,22 +104,29 @@ def _paystack(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     )
 
 
-def _sayswitch(kept: KeptSecrets) -> GatewayAccount:
+def _sayswitch(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     secret_key = kept.token("sayswitch_secret_key", "sk_test_")
+    api = GatewayApi(SayswitchApi(), ports.port("sayswitch"), patience_seconds=PATIENCE_SECONDS)
     return GatewayAccount(
         name="sayswitch",
         secret={"signing_secrets": [secret_key], "mode": "both"},
         shown={"secret_key": secret_key},
         sample=EVENTS / "sayswitch" / "payment.success.json",
+        api=api,
+        settings={"SAYSWITCH_API_URL": api.url},
     )
 
 
-def _mx_merchant(kept: KeptSecrets) -> GatewayAccount:
+def _mx_merchant(kept: KeptSecrets, ports: KeptPorts) -> GatewayAccount:
     token = kept.token("mx_merchant_token", "")
+    consumer = {name: kept.token(f"mx_merchant_{name}", "") for name in ("consumer_key", "consumer_secret")}
+    api = GatewayApi(MxMerchantApi(), ports.port("mx_merchant"), patience_seconds=PATIENCE_SECONDS)
     return GatewayAccount(
         name="mx_merchant",
-        secret={"signing_secrets": [token], "merchant_id": MX_MERCHANT_ID, "mode": "both"},
+        secret={"signing_secrets": [token], "merchant_id": MX_MERCHANT_ID, "mode": "both", **consumer},
         shown={"merchant_id": MX_MERCHANT_ID},
         sample=EVENTS / "mx_merchant" / "PaymentSuccess.json",
         token=token,
+        api=api,
+        settings={"MX_MERCHANT_API_URL": api.url},
     )

@@ -14,14 +14,16 @@ can be put in. For tests it fails on demand, over its control path:
 import json
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-FAULTS = ("slow", "401", "429", "500", "truncated")
+FAULTS = ("slow", "401", "429", "500", "truncated", "another_merchant")
 CONTROL = "/_control/"
+MISSING = (400, 401, 404)  # how the gateways say that something is not there
 
 
 class FaultUnknown(ValueError):
@@ -83,8 +85,10 @@ class Gateway(Protocol):
 class GatewayApi:
     """The HTTP server of one stand-in, on a port of its own."""
 
-    def __init__(self, gateway: Gateway, port: int = 0) -> None:
+    def __init__(self, gateway: Gateway, port: int = 0, *, patience_seconds: float = 0.0) -> None:
         self.gateway = gateway
+        # A webhook function answers only after it has rung for the question, so what is asked for may come in a moment.
+        self._patience_seconds = patience_seconds
         self.requests: list[ApiRequest] = []
         self._fault: Fault | None = None
         self._turn = threading.Lock()
@@ -116,14 +120,27 @@ class GatewayApi:
     def answer(self, request: ApiRequest) -> tuple[ApiAnswer, bool]:
         """Return the answer, or that of the present fault, and whether it is to be cut short."""
         fault = self._next_fault(request)
+        if fault is not None and fault.kind == "another_merchant":
+            found = self.gateway.answer(request)
+            change = getattr(self.gateway, "of_another_merchant", None)  # where its answers say whose they are
+            return (change(found) if change else found), False
         if fault is None or fault.kind in ("slow", "truncated"):
             if fault is not None and fault.kind == "slow":
                 self._stopped.wait(fault.seconds)
-            return self.gateway.answer(request), fault is not None and fault.kind == "truncated"
+            return self._patient_answer(request), fault is not None and fault.kind == "truncated"
         refusal = self.gateway.refusal(int(fault.kind))
         if fault.kind == "429":
             refusal = ApiAnswer(refusal.status, refusal.body, {"Retry-After": str(fault.retry_after_seconds)})
         return refusal, False
+
+    def _patient_answer(self, request: ApiRequest) -> ApiAnswer:
+        """Return the answer; what is not there yet may be in a moment."""
+        answer = self.gateway.answer(request)
+        deadline = time.monotonic() + self._patience_seconds
+        while request.method == "GET" and answer.status in MISSING and time.monotonic() < deadline:
+            self._stopped.wait(0.05)
+            answer = self.gateway.answer(request)
+        return answer
 
     def _next_fault(self, request: ApiRequest) -> Fault | None:
         with self._turn:

@@ -43,7 +43,12 @@ class Invoice(Record):
     due: Money | None
     paid: Money | None
     customer_ref: str | None
+    customer_name: str | None
     email: str | None
+    billing_address: dict[str, Any] | None
+    data_sent_status: Literal["pending", "sent", "failed"] = Field(
+        description="Whether it was passed on to whoever fulfils it."
+    )
     subscription_ref: str | None
     attempts: int | None
     next_attempt_at: datetime | None

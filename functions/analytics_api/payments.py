@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from analytics_api.audit import Change
 from analytics_api.disputes import Dispute
-from analytics_api.recorded import Record, RecordFilters, listed
+from analytics_api.recorded import Record, RecordFilters, listed, seen, without_health
 from analytics_api.refunds import Refund
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader, desk_of
@@ -42,6 +42,7 @@ class Payment(Record):
         "received": ("received_minor", "currency"),
         "refunded": ("refunded_minor", "currency"),
         "fee": ("fee_minor", "fee_currency"),
+        "surcharge": ("surcharge_minor", "currency"),
     }
 
     status: PaymentStatus
@@ -49,6 +50,8 @@ class Payment(Record):
     received: Money | None = Field(description="What came in.")
     refunded: Money | None = Field(description="What went back of it.")
     fee: Money | None = Field(description="What the gateway keeps; null means not known yet, never nothing.")
+    surcharge: Money | None = Field(description="What of the amount is a surcharge, which no invoice asks for.")
+    source: str | None = Field(description="How it was made, in the gateway's word, such as Recurring.")
     method: str | None
     reference: str | None
     customer_ref: str | None
@@ -57,10 +60,14 @@ class Payment(Record):
     user_id: str | None
     plan: str | None
     subscription_ref: str | None
-    invoice_ref: str | None
+    invoice_ref: str | None = Field(description="The gateway's id of the invoice that it pays.")
+    invoice_number: str | None
     failure_code: str | None
     failure_message: str | None
     status_reason: str | None
+    product_name: str | None = Field(description="What it was paid for, as the invoice says it.")
+    product_category: str | None = Field(description="The merchant's product line, such as TRT.")
+    is_recurring: bool = Field(description="One of a row, asked for by a subscription or contract.")
     completed_at: datetime | None
     metadata: dict[str, Any] | None
 
@@ -97,11 +104,13 @@ async def list_payments(request: Request, caller: Reader, filters: Annotated[Pay
 async def show_payment(request: Request, caller: Reader, payment_id: RowId) -> Response:
     """Show one payment with its refunds, disputes and story. Where two turned out to be one, the one that was kept."""
     story = browse.find_payment(desk_of(request).database(), caller.merchant, payment_id)
+    (payment,) = seen(request, caller, "payments", [story.payment])
+    changes = story.changes if payment is story.payment else [without_health(each) for each in story.changes]
     shown = PaymentStory.of(
-        story.payment,
+        payment,
         refunds=[Refund.of(row) for row in story.refunds],
         disputes=[Dispute.of(row) for row in story.disputes],
         events=story.events,
-        changes=story.changes,
+        changes=changes,
     )
     return resource(request, shown)

@@ -1,4 +1,8 @@
-"""Rings again, once a minute, for every job that is due and not done, and notes what the settings say of apps."""
+"""Rings again, once a minute, for every job that is due and not done, and notes what time alone brings.
+
+That is: what the settings say of apps, renewals of memberships that did not come, and reads of health data that are
+older than their notes are kept.
+"""
 
 from typing import Any
 
@@ -6,6 +10,7 @@ from gatehouse.database.connection import database
 from gatehouse.forwarding.app_rows import keep_environment_url
 from gatehouse.jobs.bell import bell
 from gatehouse.jobs.sweep import sweep
+from gatehouse.models.memberships import drop_old_reads, note_missed_renewals
 from gatehouse.observability import log, metrics
 from gatehouse.settings import settings
 
@@ -18,6 +23,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:  # noqa: ARG
     try:
         seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_STOP_IN
         keep_environment_url(database(), settings().elevenone_webhook_url)
-        return sweep(database(), bell(), seconds=seconds)
+        swept = sweep(database(), bell(), seconds=seconds)
+        # Last: bells must not wait for them. How many there are tells nothing of anybody.
+        missed = note_missed_renewals(database(), grace_days=settings().membership_grace_days)
+        dropped = drop_old_reads(database(), days=settings().health_read_retention_days)
+        if missed or dropped:
+            log.info("memberships swept", renewals_missed=missed, reads_dropped=dropped)
+        return swept
     finally:
         metrics.emit()

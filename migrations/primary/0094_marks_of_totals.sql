@@ -36,6 +36,7 @@ create trigger mark_payment_update after update on payments
         or old.first_fact_at is distinct from new.first_fact_at
         or old.completed_at is distinct from new.completed_at
         or old.app is distinct from new.app or old.method is distinct from new.method
+        or old.product_category is distinct from new.product_category
         or old.failure_code is distinct from new.failure_code
         or old.merged_into is distinct from new.merged_into)
     execute function mark_total('payment');

@@ -26,72 +26,6 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
-CREATE OR REPLACE FUNCTION public.add_to_totals(p_entries total_entries[])
- RETURNS void
- LANGUAGE sql
-AS $function$
-    insert into totals as held (
-        merchant, livemode, breakdown, level, bucket, currency, value, detail,
-        payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
-        unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
-        refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
-        ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
-        sold_quantity, sold_minor
-    )
-    select scope, e.livemode, breakdown, level, total_bucket(level, e.bucket), e.currency, value,
-        total_detail(e, breakdown),
-        sum(e.payments), sum(e.amount_minor), sum(e.succeeded), sum(e.failed), sum(e.cancelled), sum(e.duration_ms),
-        sum(e.sales), sum(e.gross_minor), sum(e.fee_minor), sum(e.unknown_fees), sum(e.unknown_fee_gross_minor),
-        sum(e.sales_refunded), sum(e.sales_refunded_minor), sum(e.sales_disputed), sum(e.refunds),
-        sum(e.refund_minor), sum(e.other_fee_minor), sum(e.disputes), sum(e.dispute_minor), sum(e.disputes_lost),
-        sum(e.lost_minor), sum(e.held_minor), sum(e.orders), sum(e.ordered_minor), sum(e.paid_minor),
-        sum(e.returned_minor), sum(e.tax_minor), sum(e.order_fee_minor), sum(e.discount_minor), sum(e.quantity),
-        sum(e.sold_quantity), sum(e.sold_minor)
-    from unnest(p_entries) as e
-    cross join unnest(
-        array['gateway', 'app', 'method', 'category', 'failure', 'duration', 'order', 'item']) as breakdown
-    cross join lateral total_value(e, breakdown) as value
-    cross join unnest(array[e.merchant, '*']) as scope
-    cross join unnest(total_levels(breakdown, scope = '*')) as level
-    where value is not null
-    group by 1, 2, 3, 4, 5, 6, 7, 8
-    order by 1, 2, 3, 4, 5, 6, 7, 8
-    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
-        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
-        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
-        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
-        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
-        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
-        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
-        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
-        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
-        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
-        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
-        unknown_fee_gross_minor =
-            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
-        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
-        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
-        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
-        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
-        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
-        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
-        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
-        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
-        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
-        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
-        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
-        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
-        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
-        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
-        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
-        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
-        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
-        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
-        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
-        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
-        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0)
-$function$;
-
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -432,6 +366,68 @@ AS $function$
         sha256(hash_key || sha256(hash_key || convert_to(value::text, 'UTF8'))), 'hex'), 24)) end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.begin_reclassification(p_product_id bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    product product_categories;
+    planned integer;
+    begun bigint;
+    job bigint;
+begin
+    select * into product from product_categories where id = p_product_id;
+    select coalesce(sum(said.payments), 0) into planned
+    from (
+        select p.product_name, p.product_category, count(*) as payments from payments p
+        where p.merchant = product.merchant and product_key(p.product_name) = product.product_key
+          and p.product_name is not null
+        group by p.product_name, p.product_category
+    ) as said
+    where known_category(product.merchant, said.product_name) is distinct from said.product_category;
+    -- Also where none is found: one may be recorded at this moment with the category of before.
+    insert into reclassifications (merchant, product_id, product_key, category, actor, payments_planned)
+    values (product.merchant, product.id, product.product_key, product.category,
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user), planned)
+    returning id into begun;
+    insert into jobs (topic, business_key, merchant, arguments)
+    values ('reclassify', begun::text, product.merchant, jsonb_build_object('reclassification', begun))
+    returning id into job;
+    update reclassifications set job_id = job where id = begun;
+    return begun;
+end
+$function$;
+REVOKE ALL ON FUNCTION begin_reclassification(bigint) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.category_of(p_merchant text, p_name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    found_category text;
+    suggested record;
+begin
+    if p_name is null then
+        return 'Other';
+    end if;
+    found_category := known_category(p_merchant, p_name);
+    if found_category is null then
+        select * into suggested from suggest_category(p_merchant, p_name);
+        insert into product_categories (merchant, product_name, suggested_category, suggested_because)
+        values (p_merchant, p_name, suggested.category, suggested.because)
+        on conflict (merchant, product_name) do nothing;
+        found_category := known_category(p_merchant, p_name);  -- another transaction may have been quicker
+    end if;
+    return found_category;
+end
+$function$;
+REVOKE ALL ON FUNCTION category_of(text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION category_of(text,text) TO gatehouse_api, gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.change_customer(p_id bigint, p_changes jsonb, p_expected_version integer)
  RETURNS void
  LANGUAGE plpgsql
@@ -463,6 +459,189 @@ end
 $function$;
 REVOKE ALL ON FUNCTION change_customer(bigint,jsonb,integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION change_customer(bigint,jsonb,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.change_membership(p_id bigint, p_changes jsonb, p_expected_version integer, p_reason text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held memberships;
+begin
+    select * into held from memberships where id = p_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such membership';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the membership was changed since it was read';
+    end if;
+    update memberships set
+        google_review_submitted = case when p_changes ? 'google_review_submitted'
+            then (p_changes ->> 'google_review_submitted')::boolean else google_review_submitted end,
+        referral_source = case when p_changes ? 'referral_source'
+            then p_changes ->> 'referral_source' else referral_source end,
+        fulfillment_type = case when p_changes ? 'fulfillment_type'
+            then p_changes ->> 'fulfillment_type' else fulfillment_type end,
+        status_by_hand = case when p_changes ? 'status' then p_changes ->> 'status' else status_by_hand end,
+        status_reason = case when p_changes ? 'status' then p_reason else status_reason end,
+        status_set_by = case
+            when not p_changes ? 'status' then status_set_by
+            when p_changes ->> 'status' is null then null
+            else coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user) end,
+        status_set_at = case
+            when not p_changes ? 'status' then status_set_at
+            when p_changes ->> 'status' is null then null
+            else now() end,
+        version = version + 1, updated_at = now()
+    where id = p_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION change_membership(bigint,jsonb,integer,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION change_membership(bigint,jsonb,integer,text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.classify_again(p_after_at timestamp with time zone, p_after_id bigint, p_most integer)
+ RETURNS TABLE(last_at timestamp with time zone, last_id bigint, payments integer, payments_changed integer, memberships_changed integer)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    ids bigint[];
+    patient record;
+begin
+    perform set_config('gatehouse.memberships', 'later', true);
+    ids := array(
+        select p.id from payments p
+        where p.merchant = merchant_now and p.merged_into is null
+          and (p_after_at is null or (p.first_fact_at, p.id) < (p_after_at, p_after_id))
+        order by p.first_fact_at desc, p.id desc
+        limit p_most);
+    payments := cardinality(ids);
+    select p.first_fact_at, p.id into last_at, last_id from payments p where p.id = ids[cardinality(ids)];
+    -- Locked in the order of their ids, as recordings do.
+    perform from payments p where p.id = any (ids) order by p.id for no key update;
+    memberships_changed := 0;
+    with fresh as (
+        select p.id, asked.product, category_of(p.merchant, asked.product) as category,
+            coalesce(lower(p.source) = 'recurring', false) or p.subscription_ref is not null
+                or asked.subscription_ref is not null as is_recurring
+        from payments p
+        left join lateral (
+            select product_of_lines(i.lines) as product, i.subscription_ref from invoices i
+            where i.gateway = p.gateway and i.account = p.account and i.gateway_id = p.invoice_ref
+            order by i.id limit 1
+        ) as asked on true
+        where p.id = any (ids)
+          and (p.source is not null or p.invoice_ref is not null or p.subscription_ref is not null)
+    )
+    update payments p set
+        product_name = fresh.product, product_category = fresh.category, is_recurring = fresh.is_recurring
+    from fresh
+    where p.id = fresh.id and (p.product_name, p.product_category, p.is_recurring)
+        is distinct from (fresh.product, fresh.category, fresh.is_recurring);
+    get diagnostics payments_changed = row_count;
+    for patient in
+        select distinct p.gateway, p.account, p.customer_ref from payments p
+        where p.id = any (ids) and p.is_recurring and p.customer_ref is not null
+        order by p.gateway, p.account, p.customer_ref
+    loop
+        memberships_changed := memberships_changed + refresh_patient(
+            merchant_now, patient.gateway, patient.account, patient.customer_ref);
+    end loop;
+    perform set_config('gatehouse.memberships', '', true);
+    return next;
+end
+$function$;
+REVOKE ALL ON FUNCTION classify_again(timestamp with time zone,bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION classify_again(timestamp with time zone,bigint,integer) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.classify_payment()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    asked record;
+begin
+    -- A fold inserts, and updates where the row is there: then the trigger of the update is the one that counts.
+    if tg_op = 'INSERT' and exists (select from payments where id = new.id) then
+        return new;
+    end if;
+    if new.invoice_ref is not null and (tg_op = 'INSERT' or new.invoice_ref is distinct from old.invoice_ref) then
+        perform lock_name(new.gateway, new.account, 'invoice of payments', new.invoice_ref);
+    end if;
+    if new.subscription_ref is not null
+        and (tg_op = 'INSERT' or new.subscription_ref is distinct from old.subscription_ref)
+    then
+        perform lock_name(new.gateway, new.account, 'subscription', new.subscription_ref);
+    end if;
+    select product_of_lines(i.lines) as product, i.subscription_ref into asked
+    from invoices i
+    where i.gateway = new.gateway and i.account = new.account and i.gateway_id = new.invoice_ref
+    order by i.id limit 1;
+    new.product_name := asked.product;
+    new.product_category := category_of(new.merchant, asked.product);
+    new.is_recurring := coalesce(lower(new.source) = 'recurring', false) or new.subscription_ref is not null
+        or asked.subscription_ref is not null;
+    return new;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.classify_payments_of_invoice()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    product text := product_of_lines(new.lines);
+    category text;
+begin
+    perform lock_name(new.gateway, new.account, 'invoice of payments', new.gateway_id);
+    if not exists (
+        select from payments p
+        where p.gateway = new.gateway and p.account = new.account and p.invoice_ref = new.gateway_id
+    ) then
+        return null;
+    end if;
+    category := category_of(new.merchant, product);
+    update payments p set
+        product_name = product, product_category = category,
+        is_recurring = coalesce(lower(p.source) = 'recurring', false) or p.subscription_ref is not null
+            or new.subscription_ref is not null
+    where p.gateway = new.gateway and p.account = new.account and p.invoice_ref = new.gateway_id
+      and p.merchant = new.merchant
+      and (p.product_name, p.product_category, p.is_recurring) is distinct from (
+          product, category, coalesce(lower(p.source) = 'recurring', false) or p.subscription_ref is not null
+              or new.subscription_ref is not null);
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.confirm_event(p_job_id bigint, p_confirms boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+AS $function$
+declare
+    event_row bigint := (select webhook_event_id from jobs where id = p_job_id);
+begin
+    if not p_confirms then
+        update webhook_events set reason = 'not confirmed: the gateway says otherwise'
+        where id = event_row and confirmed_at is null and status = 'applied';
+        return '[]';
+    end if;
+    update webhook_events set confirmed_at = now(), reason = null
+    where id = event_row and confirmed_at is null and status = 'applied';
+    if not found then
+        return '[]';
+    end if;
+    update app_transactions t
+    set status = p.status, amount_minor = coalesce(p.amount_minor, t.amount_minor),
+        currency = coalesce(p.currency, t.currency)
+    from payments p
+    where t.webhook_event_id = event_row and p.id = t.payment_id
+      and (t.status, t.amount_minor, t.currency) is distinct from (p.status, p.amount_minor, p.currency);
+    return write_forwards(event_row);
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.create_order(p_order jsonb, p_customer jsonb, p_items jsonb, p_prefix text, p_zone text, p_at timestamp with time zone, p_idempotency_key text, p_content_hash text, OUT order_id bigint, OUT is_new boolean)
  RETURNS record
@@ -598,178 +777,6 @@ $function$;
 REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
-CREATE OR REPLACE FUNCTION public.drift_of_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
- RETURNS SETOF totals
- LANGUAGE sql
- STABLE
-AS $function$
-    select merchant, livemode, breakdown, level, bucket, currency, value, detail,
-        sum(payments)::bigint, sum(amount_minor)::bigint, sum(succeeded)::bigint, sum(failed)::bigint,
-        sum(cancelled)::bigint, sum(duration_ms)::bigint, sum(sales)::bigint, sum(gross_minor)::bigint,
-        sum(fee_minor)::bigint, sum(unknown_fees)::bigint, sum(unknown_fee_gross_minor)::bigint,
-        sum(sales_refunded)::bigint, sum(sales_refunded_minor)::bigint, sum(sales_disputed)::bigint,
-        sum(refunds)::bigint, sum(refund_minor)::bigint, sum(other_fee_minor)::bigint, sum(disputes)::bigint,
-        sum(dispute_minor)::bigint, sum(disputes_lost)::bigint, sum(lost_minor)::bigint, sum(held_minor)::bigint,
-        sum(orders)::bigint, sum(ordered_minor)::bigint, sum(paid_minor)::bigint, sum(returned_minor)::bigint,
-        sum(tax_minor)::bigint, sum(order_fee_minor)::bigint, sum(discount_minor)::bigint, sum(quantity)::bigint,
-        sum(sold_quantity)::bigint, sum(sold_minor)::bigint
-    from (
-        select scope as merchant, e.livemode, breakdown, level, total_bucket(level, e.bucket) as bucket, e.currency,
-            value, total_detail(e, breakdown) as detail,
-            e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms, e.sales, e.gross_minor,
-            e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded, e.sales_refunded_minor,
-            e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes, e.dispute_minor,
-            e.disputes_lost, e.lost_minor, e.held_minor, e.orders, e.ordered_minor, e.paid_minor, e.returned_minor,
-            e.tax_minor, e.order_fee_minor, e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
-        from total_entries as e
-        cross join unnest(
-            array['gateway', 'app', 'method', 'category', 'failure', 'duration', 'order', 'item']) as breakdown
-        cross join lateral total_value(e, breakdown) as value
-        cross join unnest(array[e.merchant, '*']) as scope
-        cross join unnest(total_levels(breakdown, scope = '*')) as level
-        where value is not null and e.bucket >= p_since and e.bucket < p_until
-          and level = any (p_levels) and level <> 'month'
-        union all
-        select merchant, livemode, breakdown, 'month', total_bucket('month', bucket), currency, value, detail,
-            payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
-            unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
-            refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
-            ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
-            sold_quantity, sold_minor
-        from totals
-        where level = 'day' and 'month' = any (p_levels) and bucket >= p_since and bucket < p_until
-        union all
-        select merchant, livemode, breakdown, level, bucket, currency, value, detail,
-            -payments, -amount_minor, -succeeded, -failed, -cancelled, -duration_ms, -sales, -gross_minor, -fee_minor,
-            -unknown_fees, -unknown_fee_gross_minor, -sales_refunded, -sales_refunded_minor, -sales_disputed,
-            -refunds, -refund_minor, -other_fee_minor, -disputes, -dispute_minor, -disputes_lost, -lost_minor,
-            -held_minor, -orders, -ordered_minor, -paid_minor, -returned_minor, -tax_minor, -order_fee_minor,
-            -discount_minor, -quantity, -sold_quantity, -sold_minor
-        from totals where level = any (p_levels) and bucket >= p_since and bucket < p_until
-    ) as both_sides
-    group by merchant, livemode, breakdown, level, bucket, currency, value, detail
-    having coalesce(sum(payments), 0) <> 0
-        or coalesce(sum(amount_minor), 0) <> 0
-        or coalesce(sum(succeeded), 0) <> 0
-        or coalesce(sum(failed), 0) <> 0
-        or coalesce(sum(cancelled), 0) <> 0
-        or coalesce(sum(duration_ms), 0) <> 0
-        or coalesce(sum(sales), 0) <> 0
-        or coalesce(sum(gross_minor), 0) <> 0
-        or coalesce(sum(fee_minor), 0) <> 0
-        or coalesce(sum(unknown_fees), 0) <> 0
-        or coalesce(sum(unknown_fee_gross_minor), 0) <> 0
-        or coalesce(sum(sales_refunded), 0) <> 0
-        or coalesce(sum(sales_refunded_minor), 0) <> 0
-        or coalesce(sum(sales_disputed), 0) <> 0
-        or coalesce(sum(refunds), 0) <> 0
-        or coalesce(sum(refund_minor), 0) <> 0
-        or coalesce(sum(other_fee_minor), 0) <> 0
-        or coalesce(sum(disputes), 0) <> 0
-        or coalesce(sum(dispute_minor), 0) <> 0
-        or coalesce(sum(disputes_lost), 0) <> 0
-        or coalesce(sum(lost_minor), 0) <> 0
-        or coalesce(sum(held_minor), 0) <> 0
-        or coalesce(sum(orders), 0) <> 0
-        or coalesce(sum(ordered_minor), 0) <> 0
-        or coalesce(sum(paid_minor), 0) <> 0
-        or coalesce(sum(returned_minor), 0) <> 0
-        or coalesce(sum(tax_minor), 0) <> 0
-        or coalesce(sum(order_fee_minor), 0) <> 0
-        or coalesce(sum(discount_minor), 0) <> 0
-        or coalesce(sum(quantity), 0) <> 0
-        or coalesce(sum(sold_quantity), 0) <> 0
-        or coalesce(sum(sold_minor), 0) <> 0
-$function$;
-
-CREATE OR REPLACE FUNCTION public.drifted_orders(p_from bigint, p_to bigint)
- RETURNS TABLE(order_id bigint, merchant text)
- LANGUAGE sql
- STABLE
-AS $function$
-    with asked as (
-        select array(select id from orders where id >= p_from and id < p_to) as orders
-    ), fresh as (
-        select e from asked, total_entries_of('{}', '{}', '{}', asked.orders) as e
-    ), held as (
-        select e from asked, total_entries as e where e.source = 'order' and e.source_id = any (asked.orders)
-    ), different as (
-        (select e from fresh except all select e from held)
-        union all
-        (select e from held except all select e from fresh)
-    )
-    select distinct o.id, o.merchant from different join orders o on o.id = (different.e).source_id
-    where o.id not in (select source_id from total_marks where source = 'order')
-$function$;
-
-CREATE OR REPLACE FUNCTION public.drifted_orphans()
- RETURNS TABLE(source text, source_id bigint, merchant text)
- LANGUAGE sql
- STABLE
-AS $function$
-    with family as (
-        select array(select id from refunds where payment_id is null) as refunds,
-            array(select id from disputes where payment_id is null) as disputes
-    ), fresh as (
-        select e from family, total_entries_of('{}', family.refunds, family.disputes, '{}') as e
-    ), held as (
-        select e from total_entries as e
-        where e.source = 'refund' and not exists (
-            select from refunds r where r.id = e.source_id and r.payment_id is not null)
-        union all
-        select e from total_entries as e
-        where e.source = 'dispute' and not exists (
-            select from disputes d where d.id = e.source_id and d.payment_id is not null)
-    ), different as (
-        (select e from fresh except all select e from held)
-        union all
-        (select e from held except all select e from fresh)
-    )
-    select distinct (e).source, (e).source_id, (e).merchant from different
-    where not exists (
-        select from total_marks m where m.source = (different.e).source and m.source_id = (different.e).source_id)
-$function$;
-
-CREATE OR REPLACE FUNCTION public.drifted_payments(p_from bigint, p_to bigint)
- RETURNS TABLE(payment_id bigint, merchant text)
- LANGUAGE sql
- STABLE
-AS $function$
-    with asked as (
-        select array(select id from payments where id >= p_from and id < p_to) as payments
-    ), family as (
-        select asked.payments,
-            array(select r.id from refunds r where r.payment_id = any (asked.payments)) as refunds,
-            array(select d.id from disputes d where d.payment_id = any (asked.payments)) as disputes
-        from asked
-    ), marked as (
-        select source_id as id from total_marks where source = 'payment'
-        union
-        select r.payment_id from total_marks m join refunds r on r.id = m.source_id where m.source = 'refund'
-        union
-        select d.payment_id from total_marks m join disputes d on d.id = m.source_id where m.source = 'dispute'
-    ), fresh as (
-        select e from family, total_entries_of(family.payments, family.refunds, family.disputes, '{}') as e
-    ), held as (
-        select e from family, total_entries as e where e.source = 'payment' and e.source_id = any (family.payments)
-        union all
-        select e from family, total_entries as e where e.source = 'refund' and e.source_id = any (family.refunds)
-        union all
-        select e from family, total_entries as e where e.source = 'dispute' and e.source_id = any (family.disputes)
-    ), different as (
-        (select e from fresh except all select e from held)
-        union all
-        (select e from held except all select e from fresh)
-    )
-    select distinct p.id, p.merchant
-    from different
-    join payments p on p.id = case (different.e).source
-        when 'payment' then (different.e).source_id
-        when 'refund' then (select r.payment_id from refunds r where r.id = (different.e).source_id)
-        else (select d.payment_id from disputes d where d.id = (different.e).source_id) end
-    where p.id not in (select id from marked where id is not null)
-$function$;
-
 CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -793,6 +800,52 @@ end
 $function$;
 REVOKE ALL ON FUNCTION drop_joined_away(text,bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_joined_away(text,bigint[]) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drop_old_answers(p_days integer, p_dry_run boolean)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    before timestamptz := now() - make_interval(days => p_days);
+    found bigint;
+begin
+    if p_days < 1 then
+        raise exception using errcode = '22023', message = 'answers are kept for a day at least';
+    end if;
+    if p_dry_run then
+        select count(*) into found from gateway_answers where answered_at < before;
+    else
+        delete from gateway_answers where answered_at < before;
+        get diagnostics found = row_count;
+    end if;
+    return found;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_old_answers(integer,boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_old_answers(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drop_old_health_reads(p_days integer, p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    dropped integer;
+begin
+    if p_days < 1 then
+        raise exception using errcode = '22023', message = 'reads are kept for a day at least';
+    end if;
+    delete from health_data_reads where id in (
+        select id from health_data_reads where at < now() - make_interval(days => p_days) order by at limit p_most);
+    get diagnostics dropped = row_count;
+    return dropped;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_old_health_reads(integer,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_old_health_reads(integer,integer) TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.drop_old_payloads(p_days integer, p_dry_run boolean)
  RETURNS TABLE(partition text, payloads bigint, oldest date)
@@ -987,6 +1040,58 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.erase_gateway_answers(p_email text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    customer bigint;
+    erased bigint;
+begin
+    select id into customer from customers where merchant = merchant_now and email_key = key_now for no key update;
+    perform from payments
+    where id in (select id from subjects_of_person(merchant_now, key_now, customer) where kind = 'payment')
+    order by id for update;
+    with theirs as (
+        select * from subjects_of_person(merchant_now, key_now, customer)
+    ), named as (
+        select po.gateway, po.account, po.kind, po.object_id
+        from theirs t join payment_objects po on t.kind = 'payment' and po.payment_id = t.id
+        union
+        select sn.gateway, sn.account, sn.kind, sn.object_id
+        from theirs t join subject_names sn on sn.subject_kind = t.kind and sn.subject_id = t.id
+    )
+    delete from gateway_answers a using named n
+    where a.gateway = n.gateway and a.account = n.account and a.kind = n.kind and a.object_id = n.object_id
+      and a.merchant = merchant_now;
+    get diagnostics erased = row_count;
+    return erased;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_gateway_answers(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_gateway_answers(text) TO gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.erase_notes_of_memberships()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update memberships m set
+        name = null, email = null, referral_source = null, fulfillment_type = null, google_review_submitted = false,
+        status_reason = null, version = m.version + 1, updated_at = now()
+    where m.merchant = new.merchant and new.said_hash = erasure_hash(case new.what
+        when 'email' then lower(m.email) else concat_ws('/', m.gateway, m.account, m.customer_ref) end);
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_notes_of_memberships() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
  LANGUAGE sql
@@ -1163,19 +1268,22 @@ begin
     insert into invoices as held (
         id, merchant, gateway, account, livemode, gateway_id, status, number, total_minor, due_minor, paid_minor,
         currency, customer_ref, email, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at,
-        period_start, period_end, description, lines, metadata, first_fact_at, last_fact_at
+        period_start, period_end, description, lines, metadata, customer_name, billing_address, first_fact_at,
+        last_fact_at
     )
     select
         p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
         coalesce(word.gateway_id, ''), coalesce(told.status, 'open'), word.number, word.total_minor, word.due_minor,
         word.paid_minor, word.currency, word.customer_ref, word.email, word.subscription_ref, word.attempts,
         word.next_attempt_at, word.issued_at, word.due_at, word.paid_at, word.period_start, word.period_end,
-        word.description, word.lines, word.metadata, told.first_fact_at, told.last_fact_at
+        word.description, word.lines, word.metadata, word.customer_name, word.billing_address, told.first_fact_at,
+        told.last_fact_at
     from jsonb_to_record(told.words) as word (
         livemode boolean, gateway_id text, number text, total_minor bigint, due_minor bigint, paid_minor bigint,
         currency text, customer_ref text, email text, subscription_ref text, attempts integer,
         next_attempt_at timestamptz, issued_at timestamptz, due_at timestamptz, paid_at timestamptz,
-        period_start timestamptz, period_end timestamptz, description text, lines jsonb, metadata jsonb
+        period_start timestamptz, period_end timestamptz, description text, lines jsonb, metadata jsonb,
+        customer_name text, billing_address jsonb
     )
     on conflict (id) do update set
         livemode = excluded.livemode, gateway_id = excluded.gateway_id, status = excluded.status,
@@ -1185,18 +1293,20 @@ begin
         next_attempt_at = excluded.next_attempt_at, issued_at = excluded.issued_at, due_at = excluded.due_at,
         paid_at = excluded.paid_at, period_start = excluded.period_start, period_end = excluded.period_end,
         description = excluded.description, lines = excluded.lines, metadata = excluded.metadata,
+        customer_name = excluded.customer_name, billing_address = excluded.billing_address,
         first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at
     where (
         held.livemode, held.gateway_id, held.status, held.number, held.total_minor, held.due_minor, held.paid_minor,
         held.currency, held.customer_ref, held.email, held.subscription_ref, held.attempts, held.next_attempt_at,
         held.issued_at, held.due_at, held.paid_at, held.period_start, held.period_end, held.description, held.lines,
-        held.metadata, held.first_fact_at, held.last_fact_at
+        held.metadata, held.customer_name, held.billing_address, held.first_fact_at, held.last_fact_at
     ) is distinct from (
         excluded.livemode, excluded.gateway_id, excluded.status, excluded.number, excluded.total_minor,
         excluded.due_minor, excluded.paid_minor, excluded.currency, excluded.customer_ref, excluded.email,
         excluded.subscription_ref, excluded.attempts, excluded.next_attempt_at, excluded.issued_at, excluded.due_at,
         excluded.paid_at, excluded.period_start, excluded.period_end, excluded.description, excluded.lines,
-        excluded.metadata, excluded.first_fact_at, excluded.last_fact_at
+        excluded.metadata, excluded.customer_name, excluded.billing_address, excluded.first_fact_at,
+        excluded.last_fact_at
     )
     returning held.status into new_status;
     return new_status;
@@ -1256,7 +1366,7 @@ begin
         id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
         fee_minor, fee_currency, method, reference, customer_ref, email, subscription_ref, invoice_ref, failure_code,
         failure_message, status_reason, app, app_from, user_id, plan, metadata, first_fact_at, last_fact_at,
-        completed_at
+        completed_at, source, surcharge_minor, invoice_number
     )
     select
         p_id, told.merchant, told.gateway, told.account, coalesce(word.livemode, false),
@@ -1273,12 +1383,13 @@ begin
         case when step = 3 then word.failure_message end,
         case when step in (4, 6) then word.status_reason end,
         linked.app, linked.app_from, linked.user_id, word.plan, word.metadata,
-        coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at), completed_at
+        coalesce(first_fact_at, first_received_at), coalesce(told.occurred_at, last_received_at), completed_at,
+        word.source, word.surcharge_minor, word.invoice_number
     from jsonb_to_record(words) as word (
         livemode boolean, amount_minor bigint, received_minor bigint, refunded_minor bigint, currency text,
         fee_minor bigint, fee_currency text, method text, reference text, customer_ref text, email text,
         subscription_ref text, invoice_ref text, failure_code text, failure_message text, status_reason text, app text,
-        user_id text, plan text, metadata jsonb
+        user_id text, plan text, metadata jsonb, source text, surcharge_minor bigint, invoice_number text
     )
     cross join lateral app_of_payment(
         told.merchant, told.gateway, told.account, word.subscription_ref, word.customer_ref, word.plan, word.app,
@@ -1294,19 +1405,21 @@ begin
         status_reason = excluded.status_reason, app = excluded.app, app_from = excluded.app_from,
         user_id = excluded.user_id, plan = excluded.plan, metadata = excluded.metadata,
         first_fact_at = excluded.first_fact_at, last_fact_at = excluded.last_fact_at,
-        completed_at = excluded.completed_at
+        completed_at = excluded.completed_at, source = excluded.source, surcharge_minor = excluded.surcharge_minor,
+        invoice_number = excluded.invoice_number
     where (
         held.livemode, held.status, held.amount_minor, held.received_minor, held.refunded_minor, held.currency,
         held.fee_minor, held.fee_currency, held.method, held.reference, held.customer_ref, held.email,
         held.subscription_ref, held.invoice_ref, held.failure_code, held.failure_message, held.status_reason,
         held.app, held.app_from, held.user_id, held.plan, held.metadata, held.first_fact_at, held.last_fact_at,
-        held.completed_at
+        held.completed_at, held.source, held.surcharge_minor, held.invoice_number
     ) is distinct from (
         excluded.livemode, excluded.status, excluded.amount_minor, excluded.received_minor, excluded.refunded_minor,
         excluded.currency, excluded.fee_minor, excluded.fee_currency, excluded.method, excluded.reference,
         excluded.customer_ref, excluded.email, excluded.subscription_ref, excluded.invoice_ref, excluded.failure_code,
         excluded.failure_message, excluded.status_reason, excluded.app, excluded.app_from, excluded.user_id,
-        excluded.plan, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at
+        excluded.plan, excluded.metadata, excluded.first_fact_at, excluded.last_fact_at, excluded.completed_at,
+        excluded.source, excluded.surcharge_minor, excluded.invoice_number
     )
     returning held.status into new_status;
     return new_status;
@@ -1520,34 +1633,6 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.fold_totals(p_most integer)
- RETURNS integer
- LANGUAGE plpgsql
-AS $function$
-declare
-    marked record;
-    family record;
-begin
-    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
-        return null;
-    end if;
-    with taken as (
-        delete from total_marks where ctid = any (array(select ctid from total_marks limit p_most))
-        returning source, source_id
-    )
-    select count(*)::integer as marks,
-        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
-        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
-        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
-        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
-    into marked from taken;
-    -- A row that somebody changes at this moment is counted as it was, and its mark comes with the change.
-    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
-    perform recount_totals(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
-    return marked.marks;
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION public.follow_attendee_words()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1580,6 +1665,71 @@ CREATE OR REPLACE FUNCTION public.follow_customer_words()
 AS $function$
 begin
     perform refresh_order_search(array(select id from orders where customer_id = new.id));
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_membership_of_customer()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    -- Locked and asked in two statements: a payment that is recorded at the same moment is waited for, and then seen.
+    perform lock_name(new.gateway, new.account, 'patient', new.gateway_id);
+    if exists (
+        select from payments p
+        where p.merchant = new.merchant and p.customer_ref = new.gateway_id and p.gateway = new.gateway
+          and p.account = new.account and p.is_recurring
+    ) then
+        perform refresh_patient(new.merchant, new.gateway, new.account, new.gateway_id);
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_membership_of_subscription()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    patient record;
+begin
+    for patient in
+        select distinct p.merchant, p.customer_ref
+        from (
+            select p.merchant, p.customer_ref from payments p
+            where p.gateway = new.gateway and p.account = new.account and p.subscription_ref = new.gateway_id
+              and p.is_recurring and p.customer_ref is not null
+            union all
+            select p.merchant, p.customer_ref
+            from invoices i
+            join payments p on p.gateway = i.gateway and p.account = i.account and p.invoice_ref = i.gateway_id
+            where i.gateway = new.gateway and i.account = new.account and i.subscription_ref = new.gateway_id
+              and p.is_recurring and p.customer_ref is not null
+        ) as p
+        order by p.customer_ref
+    loop
+        perform refresh_patient(patient.merchant, new.gateway, new.account, patient.customer_ref);
+    end loop;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.follow_name_on_invoice()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    patient record;
+begin
+    for patient in
+        select distinct p.merchant, p.customer_ref from payments p
+        where p.gateway = new.gateway and p.account = new.account and p.invoice_ref = new.gateway_id
+          and p.is_recurring and p.customer_ref is not null
+        order by p.customer_ref
+    loop
+        perform refresh_patient(patient.merchant, new.gateway, new.account, patient.customer_ref);
+    end loop;
     return null;
 end
 $function$;
@@ -1657,6 +1807,40 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.follow_recurring_payment()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+declare
+    has_moved boolean := false;
+begin
+    if coalesce(current_setting('gatehouse.memberships', true), '') = 'later' then
+        return null;  -- whoever said so makes them anew at its end
+    end if;
+    if tg_op = 'UPDATE' and old.customer_ref is not null then
+        has_moved := old.customer_ref is distinct from new.customer_ref;
+        if has_moved then
+            if old.customer_ref < new.customer_ref then  -- in one order, so that nobody waits for anybody in a ring
+                perform lock_name(new.gateway, new.account, 'patient', old.customer_ref);
+                perform lock_name(new.gateway, new.account, 'patient', new.customer_ref);
+            end if;
+        end if;
+    end if;
+    if new.customer_ref is not null then
+        if tg_op = 'UPDATE' and not has_moved then
+            perform refresh_patient(
+                new.merchant, new.gateway, new.account, new.customer_ref, old.product_category, new.product_category);
+        else
+            perform refresh_patient(new.merchant, new.gateway, new.account, new.customer_ref);
+        end if;
+    end if;
+    if has_moved then
+        perform refresh_patient(old.merchant, old.gateway, old.account, old.customer_ref);
+    end if;
+    return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.follow_subscription()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1678,6 +1862,24 @@ begin
     return null;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.forget_trouble()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    delete from gateway_troubles where gateway = new.gateway and account = new.account;
+    if found then
+        update jobs set due_at = now(), ring_after = now()
+        where status = 'waiting' and ring_after > now() and topic in ('refetch', 'fetch_fee')
+          and arguments ->> 'gateway' = new.gateway and arguments ->> 'account' = new.account;
+    end if;
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION forget_trouble() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.forward_again(p_log_id bigint)
  RETURNS bigint
@@ -1808,6 +2010,40 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.interval_of(p_said text)
+ RETURNS interval
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case
+        when p_said ~ '^([1-9]\d{0,2} )?(day|week|month|quarter|half_year|year)$'
+        then coalesce(substring(p_said from '^\d+')::integer, 1) * case substring(p_said from '[a-z_]+$')
+            when 'quarter' then interval '3 months'
+            when 'half_year' then interval '6 months'
+            else ('1 ' || substring(p_said from '[a-z_]+$'))::interval
+        end
+    end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.interval_seen(p_days double precision)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select case
+        when p_days is null or p_days < 1 then null
+        when p_days between 6 and 8 then 'week'
+        when p_days between 13 and 15 then '2 week'
+        when p_days between 27 and 33 then 'month'
+        when p_days between 55 and 66 then '2 month'
+        when p_days between 84 and 98 then '3 month'
+        when p_days between 170 and 196 then '6 month'
+        when p_days between 350 and 380 then 'year'
+        when p_days > 900 then null
+        else round(p_days)::integer || ' day'
+    end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.is_taken(p_takes jsonb, p_app text, p_apps text[], p_gateway text, p_type text, p_amount_minor bigint, p_currency text)
  RETURNS boolean
  LANGUAGE sql
@@ -1877,6 +2113,25 @@ begin
         update disputes set payment_id = of_payment where id = p_ids[1] and payment_id is null;
         perform fold_payments(array[of_payment]);  -- a refund's payment is folded by whoever applies its fact
     end if;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.known_category(p_merchant text, p_name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+    found_category text;
+begin
+    select c.category into found_category from product_categories c
+    where c.merchant = p_merchant and c.product_name = p_name;
+    if not found then
+        select c.category into found_category from product_categories c
+        where c.merchant = p_merchant and c.product_key = product_key(p_name)
+        order by c.id limit 1;
+    end if;
+    return found_category;
 end
 $function$;
 
@@ -2052,33 +2307,6 @@ $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
 
-CREATE OR REPLACE FUNCTION public.mark_total()
- RETURNS trigger
- LANGUAGE plpgsql
-AS $function$
-begin
-    insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
-    return null;
-end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.mark_total_of_part()
- RETURNS trigger
- LANGUAGE plpgsql
-AS $function$
-begin
-    if tg_op = 'DELETE' then
-        insert into total_marks (source, source_id, merchant) values (tg_argv[0], old.id, old.merchant);
-    else
-        insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
-    end if;
-    if tg_op <> 'INSERT' and old.payment_id is not null then
-        insert into total_marks (source, source_id, merchant) values ('payment', old.payment_id, old.merchant);
-    end if;
-    return null;
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION public.may_be_forwarded(p_event webhook_events)
  RETURNS boolean
  LANGUAGE sql
@@ -2087,8 +2315,150 @@ AS $function$
     select (
         p_event.status = 'applied'
         or (p_event.status = 'ignored' and p_event.reason not like 'wrong mode%' and p_event.reason not like 'switched off%')
-    ) and p_event.gateway not in ('sayswitch', 'mx_merchant')
+    ) and (p_event.gateway not in ('sayswitch', 'mx_merchant') or p_event.confirmed_at is not null)
 $function$;
+
+CREATE OR REPLACE FUNCTION public.memberships_of_patient(p_merchant text, p_gateway text, p_account text, p_customer_ref text)
+ RETURNS TABLE(category text, livemode boolean, email text, invoice_name text, product_name text, status text, started_at timestamp with time zone, last_payment_at timestamp with time zone, next_expected_at timestamp with time zone, renews_every text, amount_minor bigint, currency text, payment_count integer)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+#variable_conflict use_column
+begin
+    return query
+    with paid as (
+        select
+            p.product_category as category, p.livemode, p.product_name as product, p.email as said_email, p.currency,
+            p.amount_minor - coalesce(p.surcharge_minor, 0) as price_minor, i.customer_name as invoice_name,
+            p.status in ('completed', 'partially_refunded', 'refunded') as came_in,
+            p.status = 'refunded' as went_back,
+            p.status = 'failed' or (p.status = 'cancelled' and p.completed_at is not null) as failed,
+            coalesce(p.completed_at, p.first_fact_at) as at,
+            coalesce(p.subscription_ref, i.subscription_ref) as subscription_ref
+        from payments p
+        left join lateral (
+            select i.customer_name, i.subscription_ref from invoices i
+            where i.gateway = p.gateway and i.account = p.account and i.gateway_id = p.invoice_ref
+            order by i.id limit 1
+        ) as i on true
+        where p.merchant = p_merchant and p.customer_ref = p_customer_ref and p.gateway = p_gateway
+          and p.account = p_account and p.is_recurring and p.merged_into is null and p.product_category is not null
+    ), tried as (
+        select *, row_number() over newest as place
+        from paid where came_in or failed
+        window newest as (
+            partition by paid.category, paid.livemode
+            order by at desc, came_in desc, went_back, price_minor desc nulls last, product nulls last)
+    ), days as (
+        select distinct t.category, t.livemode, (t.at at time zone 'utc')::date as day from tried t where t.came_in
+    ), gaps as (
+        select g.category, g.livemode, percentile_disc(0.5) within group (order by g.gap)::double precision as usual
+        from (
+            select d.category, d.livemode, d.day - lag(d.day) over (partition by d.category, d.livemode order by d.day) as gap
+            from days d
+        ) as g
+        where g.gap is not null
+        group by g.category, g.livemode
+    ), summed as (
+        select
+            t.category, t.livemode,
+            (array_agg(t.said_email order by t.place) filter (where t.said_email is not null))[1] as email,
+            (array_agg(t.invoice_name order by t.place) filter (where t.invoice_name is not null))[1] as invoice_name,
+            (array_agg(t.product order by t.came_in and not t.went_back desc, t.place))[1] as product,
+            bool_or(t.failed) filter (where t.place = 1) as has_failed_last,
+            min(t.at) filter (where t.came_in) as first_at,
+            max(t.at) filter (where t.came_in) as newest_at,
+            max(t.at) filter (where t.came_in and not t.went_back) as last_at,
+            (array_agg(t.price_minor order by t.place) filter (where t.came_in and not t.went_back))[1] as price_minor,
+            (array_agg(t.currency order by t.place) filter (where t.came_in and not t.went_back))[1] as currency,
+            count(*) filter (where t.came_in)::integer as payment_count
+        from tried t group by t.category, t.livemode
+    ), asked as (
+        -- Of several subscriptions the newest that lives speaks; where none lives, the newest.
+        select distinct on (t.category, t.livemode)
+            t.category, t.livemode, s.status, s.interval as every, s.next_payment_at, s.cancel_at, s.started_at,
+            coalesce(s.ended_at, s.last_fact_at) as ended_at
+        from (select distinct tried.category, tried.livemode, tried.subscription_ref from tried) as t
+        join subscriptions s on s.gateway = p_gateway and s.account = p_account and s.gateway_id = t.subscription_ref
+        where s.merchant = p_merchant
+        order by t.category, t.livemode, s.status in ('cancelled', 'expired'), s.status = 'paused',
+            coalesce(s.started_at, s.first_fact_at) desc, s.gateway_id
+    ), judged as (
+        select
+            m.*, a.every, a.next_payment_at, a.cancel_at, a.status as said, a.started_at as said_started,
+            case
+                when a.status = 'paused' then 'paused'
+                when a.status in ('cancelled', 'expired') and (m.newest_at is null or m.newest_at <= a.ended_at)
+                    then 'canceled'
+                when a.status = 'past_due' then 'past_due'
+                when m.has_failed_last then 'past_due'
+                else 'active'
+            end as judgement,
+            coalesce(case when interval_of(a.every) is not null then a.every end, interval_seen(g.usual)) as known_every
+        from summed m
+        left join asked a on a.category = m.category and a.livemode = m.livemode
+        left join gaps g on g.category = m.category and g.livemode = m.livemode
+    )
+    select
+        j.category, j.livemode, j.email, j.invoice_name, j.product, j.judgement, least(j.first_at, j.said_started),
+        j.last_at,
+        case
+            when j.judgement in ('canceled', 'paused') or j.said = 'non_renewing' then null
+            when j.cancel_at <= coalesce(j.next_payment_at, j.one_later) then null
+            when j.said in ('pending', 'trialing', 'active', 'past_due')
+                and (j.newest_at is null or j.next_payment_at > j.newest_at) then j.next_payment_at
+            else j.one_later
+        end,
+        j.known_every, j.price_minor, j.currency, j.payment_count
+    from (
+        -- A month is one of UTC, whatever the time zone of the session.
+        select *, ((newest_at at time zone 'utc') + interval_of(known_every)) at time zone 'utc' as one_later from judged
+    ) as j;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.memberships_of_person(p_email text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    key_now text := lower(p_email);
+    customer bigint := (select id from customers where merchant = merchant_now and email_key = key_now);
+begin
+    return (
+        select coalesce(jsonb_agg(to_jsonb(m) - array['search', 'name_key'] order by m.id), '[]')
+        from memberships m
+        where m.merchant = merchant_now and (m.gateway, m.account, m.customer_ref) in (
+            select p.gateway, p.account, p.customer_ref
+            from subjects_of_person(merchant_now, key_now, customer) as theirs
+            join payments p on theirs.kind = 'payment' and p.id = theirs.id
+            union
+            select g.gateway, g.account, g.gateway_id
+            from subjects_of_person(merchant_now, key_now, customer) as theirs
+            join gateway_customers g on theirs.kind = 'customer' and g.id = theirs.id));
+end
+$function$;
+REVOKE ALL ON FUNCTION memberships_of_person(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION memberships_of_person(text) TO gatehouse_api, gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.memberships_with_words(p_text text)
+ RETURNS TABLE(membership_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query select id from memberships
+        where search @@ search_query(merchant_now, p_text) and merchant = merchant_now;
+end
+$function$;
+REVOKE ALL ON FUNCTION memberships_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION memberships_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
  RETURNS text
@@ -2105,6 +2475,30 @@ begin
         || case when place < 10000 then lpad(place::text, 4, '0') else place::text end;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.note_missed_renewals(p_grace_days integer, p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    noted integer;
+begin
+    update memberships m set renewal_missed_at = m.next_expected_at, version = m.version + 1, updated_at = now()
+    where m.id in (
+        select id from memberships
+        where renewal_missed_at is null and status in ('active', 'past_due')
+          and next_expected_at < now() - make_interval(days => p_grace_days)
+        order by next_expected_at
+        limit p_most
+        for no key update skip locked);
+    get diagnostics noted = row_count;
+    return noted;
+end
+$function$;
+REVOKE ALL ON FUNCTION note_missed_renewals(integer,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION note_missed_renewals(integer,integer) TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.note_refund(p_id uuid, p_state text, p_failure text)
  RETURNS void
@@ -2225,13 +2619,101 @@ $function$;
 REVOKE ALL ON FUNCTION payments_of_email(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION payments_of_email(text) TO gatehouse_api, gatehouse_ops;
 
-CREATE OR REPLACE FUNCTION public.quarter_hour(p_at timestamp with time zone)
- RETURNS timestamp with time zone
+CREATE OR REPLACE FUNCTION public.product_key(p_name text)
+ RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$
-    select date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00')
+    select lower(regexp_replace(normalize(p_name, nfkc), '\s', '', 'g'))
 $function$;
+
+CREATE OR REPLACE FUNCTION public.product_of_lines(p_lines jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+    select nullif(btrim(left(btrim(line ->> 'product'), 300)), '')
+    from jsonb_array_elements(case when jsonb_typeof(p_lines) = 'array' then p_lines else '[]' end)
+        with ordinality as lines (line, place)
+    where btrim(line ->> 'product') <> ''
+    order by place
+    limit 1
+$function$;
+
+CREATE OR REPLACE FUNCTION public.put_products(p_products jsonb)
+ RETURNS TABLE(place integer, product_id bigint, outcome text, reclassification bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    actor text := coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user);
+    said record;
+    held product_categories;
+    suggested record;
+begin
+    for said in
+        select each.place::integer as place, each.value ->> 'product_name' as name, each.value ->> 'category' as category
+        from jsonb_array_elements(p_products) with ordinality as each (value, place)
+        order by each.value ->> 'product_name', each.place
+    loop
+        place := said.place - 1;
+        reclassification := null;
+        select * into held from product_categories
+        where merchant = merchant_now and product_name = said.name for no key update;
+        if held.id is null then
+            select * into suggested from suggest_category(merchant_now, said.name);
+            insert into product_categories (
+                merchant, product_name, category, suggested_category, suggested_because, reviewed_by, reviewed_at)
+            values (
+                merchant_now, said.name, said.category, suggested.category, suggested.because, actor, now())
+            on conflict (merchant, product_name) do nothing
+            returning id into product_id;
+            if product_id is not null then
+                outcome := 'added';
+                reclassification := begin_reclassification(product_id);
+                return next;
+                continue;
+            end if;
+            select * into held from product_categories
+            where merchant = merchant_now and product_name = said.name for no key update;
+        end if;
+        product_id := held.id;
+        if held.category <> said.category then
+            outcome := 'changed';
+            reclassification := set_product_category(held.id, said.category, null);
+        elsif held.reviewed_at is null then
+            outcome := 'reviewed';
+            perform set_product_category(held.id, said.category, null);
+        else
+            outcome := 'same';
+        end if;
+        return next;
+    end loop;
+end
+$function$;
+REVOKE ALL ON FUNCTION put_products(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION put_products(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.reads_health_data(p_key_id text, p_kind text, p_ids bigint[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    is_allowed boolean := coalesce((select k.may_read_health_data from api_keys k where k.id = p_key_id), false);
+begin
+    if is_allowed and p_kind is not null then
+        insert into health_data_reads (merchant, reader, kind, row_ids, row_count)
+        values (working_for(), 'key ' || p_key_id, p_kind, p_ids, cardinality(p_ids));
+    end if;
+    return is_allowed;
+end
+$function$;
+REVOKE ALL ON FUNCTION reads_health_data(text,text,bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION reads_health_data(text,text,bigint[]) TO gatehouse_api;
 
 CREATE OR REPLACE FUNCTION public.reapply_event(p_merchant text, p_gateway text, p_account text, p_event_id text, p_occurred_at timestamp with time zone, p_received_at timestamp with time zone, p_status text, p_reason text, p_reference text, p_facts jsonb, p_needs jsonb, p_account_lock bigint, p_name_locks bigint[], p_joining boolean)
  RETURNS jsonb
@@ -2349,24 +2831,6 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.recount_totals(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
- RETURNS void
- LANGUAGE plpgsql
-AS $function$
-declare
-    fresh total_entries[] := array(
-        select e from total_entries_of(p_payments, p_refunds, p_disputes, p_orders) as e);
-begin
-    perform add_to_totals(fresh || array(
-        select e from total_entries_taken_back(p_payments, p_refunds, p_disputes, p_orders) as e));
-    delete from total_entries where source = 'payment' and source_id = any (p_payments);
-    delete from total_entries where source = 'refund' and source_id = any (p_refunds);
-    delete from total_entries where source = 'dispute' and source_id = any (p_disputes);
-    delete from total_entries where source = 'order' and source_id = any (p_orders);
-    insert into total_entries select * from unnest(fresh);
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION public.refresh_order_search(p_ids bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -2387,6 +2851,119 @@ begin
 end
 $function$;
 REVOKE ALL ON FUNCTION refresh_order_search(bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.refresh_patient(p_merchant text, p_gateway text, p_account text, p_customer_ref text, p_from text DEFAULT NULL::text, p_to text DEFAULT NULL::text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    known record;
+    told record;
+    empty_one memberships;
+    changed integer := 0;
+    kept bigint[] := '{}';
+    this_id bigint;
+begin
+    perform lock_name(p_gateway, p_account, 'patient', p_customer_ref);
+    select c.name, c.email into told
+    from gateway_customers c
+    where c.gateway = p_gateway and c.account = p_account and c.gateway_id = p_customer_ref and c.merchant = p_merchant
+    order by c.id limit 1;
+    for known in
+        select * from memberships_of_patient(p_merchant, p_gateway, p_account, p_customer_ref) order by category, livemode
+    loop
+        -- One that has moved whole keeps its row.
+        if p_from is not null and known.category = p_to then
+            update memberships m set category = p_to, version = m.version + 1, updated_at = now()
+            where m.merchant = p_merchant and m.gateway = p_gateway and m.account = p_account
+              and m.customer_ref = p_customer_ref and m.livemode = known.livemode and m.category = p_from
+              and not exists (
+                  select from memberships_of_patient(p_merchant, p_gateway, p_account, p_customer_ref) as still
+                  where still.category = p_from and still.livemode = m.livemode)
+              and not exists (
+                  select from memberships there
+                  where there.merchant = p_merchant and there.gateway = p_gateway and there.account = p_account
+                    and there.customer_ref = p_customer_ref and there.livemode = m.livemode
+                    and there.category = p_to);
+        end if;
+        this_id := null;
+        insert into memberships as held (
+            merchant, gateway, account, customer_ref, livemode, category, name, email, product_name, status_by_rule,
+            started_at, last_payment_at, next_expected_at, renews_every, amount_minor, currency, payment_count
+        ) values (
+            p_merchant, p_gateway, p_account, p_customer_ref, known.livemode, known.category,
+            coalesce(told.name, known.invoice_name), coalesce(told.email, known.email), known.product_name,
+            known.status, known.started_at, known.last_payment_at, known.next_expected_at, known.renews_every,
+            known.amount_minor, known.currency, known.payment_count
+        )
+        on conflict (merchant, gateway, account, customer_ref, category, livemode) do update set
+            name = excluded.name, email = excluded.email, product_name = excluded.product_name,
+            status_by_rule = excluded.status_by_rule, started_at = excluded.started_at,
+            last_payment_at = excluded.last_payment_at, next_expected_at = excluded.next_expected_at,
+            renews_every = excluded.renews_every, amount_minor = excluded.amount_minor, currency = excluded.currency,
+            payment_count = excluded.payment_count,
+            -- What was missed is missed until the next renewal is another one.
+            renewal_missed_at = case
+                when held.renewal_missed_at = excluded.next_expected_at then held.renewal_missed_at end,
+            version = held.version + 1, updated_at = now()
+        where (
+            held.name, held.email, held.product_name, held.status_by_rule, held.started_at, held.last_payment_at,
+            held.next_expected_at, held.renews_every, held.amount_minor, held.currency, held.payment_count
+        ) is distinct from (
+            excluded.name, excluded.email, excluded.product_name, excluded.status_by_rule, excluded.started_at,
+            excluded.last_payment_at, excluded.next_expected_at, excluded.renews_every, excluded.amount_minor,
+            excluded.currency, excluded.payment_count
+        )
+        returning held.id into this_id;
+        if this_id is null then
+            select m.id into this_id from memberships m
+            where m.merchant = p_merchant and m.gateway = p_gateway and m.account = p_account
+              and m.customer_ref = p_customer_ref and m.livemode = known.livemode and m.category = known.category;
+        else
+            changed := changed + 1;
+        end if;
+        kept := kept || this_id;
+    end loop;
+    for empty_one in
+        select * from memberships m
+        where m.merchant = p_merchant and m.gateway = p_gateway and m.account = p_account
+          and m.customer_ref = p_customer_ref and m.id <> all (kept)
+        order by m.id
+    loop
+        update memberships m set
+            google_review_submitted = m.google_review_submitted or empty_one.google_review_submitted,
+            referral_source = coalesce(m.referral_source, empty_one.referral_source),
+            fulfillment_type = coalesce(m.fulfillment_type, empty_one.fulfillment_type),
+            status_by_hand = coalesce(m.status_by_hand, empty_one.status_by_hand),
+            status_reason = case when m.status_by_hand is null then empty_one.status_reason else m.status_reason end,
+            status_set_by = coalesce(m.status_set_by, empty_one.status_set_by),
+            status_set_at = coalesce(m.status_set_at, empty_one.status_set_at),
+            version = m.version + 1, updated_at = now()
+        where empty_one.category = p_from and m.category = p_to and m.livemode = empty_one.livemode
+          and m.id = any (kept)
+          and (empty_one.google_review_submitted or num_nonnulls(
+              empty_one.referral_source, empty_one.fulfillment_type, empty_one.status_by_hand) > 0);
+        if found or not (empty_one.google_review_submitted or num_nonnulls(
+            empty_one.referral_source, empty_one.fulfillment_type, empty_one.status_by_hand) > 0)
+        then
+            delete from memberships m where m.id = empty_one.id;
+            changed := changed + 1;
+        elsif empty_one.payment_count > 0 then
+            -- People have noted something here: it stays, without what its payments said.
+            update memberships m set
+                last_payment_at = null, next_expected_at = null, renewal_missed_at = null, amount_minor = null,
+                currency = null, payment_count = 0, version = m.version + 1, updated_at = now()
+            where m.id = empty_one.id;
+            changed := changed + 1;
+        end if;
+    end loop;
+    return changed;
+end
+$function$;
+REVOKE ALL ON FUNCTION refresh_patient(text,text,text,text,text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION refresh_patient(text,text,text,text,text,text) TO gatehouse_api, gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.refunded_by(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
@@ -2427,56 +3004,6 @@ CREATE OR REPLACE FUNCTION public.refuse_field(p_field text, p_reason text)
 AS $function$
 begin
     raise exception using errcode = 'GH005', constraint = p_field, message = p_field || ': ' || p_reason;
-end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.repair_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
- RETURNS integer
- LANGUAGE plpgsql
-AS $function$
-declare
-    repaired integer;
-begin
-    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
-        return null;
-    end if;
-    insert into totals as held select * from drift_of_totals(p_since, p_until, p_levels)
-    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
-        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
-        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
-        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
-        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
-        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
-        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
-        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
-        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
-        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
-        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
-        unknown_fee_gross_minor =
-            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
-        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
-        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
-        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
-        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
-        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
-        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
-        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
-        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
-        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
-        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
-        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
-        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
-        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
-        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
-        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
-        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
-        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
-        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
-        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
-        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
-        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0);
-    get diagnostics repaired = row_count;
-    return repaired;
 end
 $function$;
 
@@ -2616,6 +3143,7 @@ begin
     if is_erased then
         new.words := without_personal_words(new.kind, new.words);
         delete from webhook_payloads where webhook_event_id = new.webhook_event_id;
+        perform set_config('gatehouse.was_erased', 'yes', true);  -- so the answer that says it is not kept either
     end if;
     return new;
 end
@@ -2728,6 +3256,35 @@ $function$;
 REVOKE ALL ON FUNCTION set_order_status(bigint,text,integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION set_order_status(bigint,text,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.set_product_category(p_id bigint, p_category text, p_expected_version integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    held product_categories;
+begin
+    select * into held from product_categories where id = p_id and merchant = working_for() for no key update;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such product';
+    elsif p_expected_version <> held.version then
+        raise exception using errcode = 'GH006', message = 'the product was changed since it was read';
+    end if;
+    update product_categories set
+        category = p_category,
+        reviewed_by = coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
+        reviewed_at = now(), version = version + 1, updated_at = now()
+    where id = p_id;
+    if held.category = p_category then
+        return null;
+    end if;
+    return begin_reclassification(p_id);
+end
+$function$;
+REVOKE ALL ON FUNCTION set_product_category(bigint,text,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION set_product_category(bigint,text,integer) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.settle_order(p_order_id bigint, p_status_by_hand text DEFAULT NULL::text)
  RETURNS void
  LANGUAGE plpgsql
@@ -2794,6 +3351,75 @@ $function$;
 REVOKE ALL ON FUNCTION settle_order(bigint,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION settle_order(bigint,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.step_reclassification(p_id bigint, p_most integer)
+ RETURNS reclassifications
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    task reclassifications;
+    ids bigint[];
+    patients jsonb;
+    patient record;
+    changed integer := 0;
+    moved integer := 0;
+begin
+    select * into task from reclassifications where id = p_id for no key update;
+    if task.id is null or task.finished_at is not null then
+        return task;
+    end if;
+    perform set_config('gatehouse.merchant', task.merchant, true),
+        set_config('gatehouse.actor', task.actor, true),
+        set_config('gatehouse.memberships', 'later', true);
+    ids := array(
+        select p.id from payments p
+        where p.merchant = task.merchant and product_key(p.product_name) = task.product_key
+          and p.product_name is not null and p.id > task.after_id
+        order by p.id limit p_most
+        for no key update);
+    if ids <> '{}' then
+        -- Of each patient once: with the last payment of theirs that is to be changed.
+        select coalesce(jsonb_agg(distinct jsonb_build_object(
+            'gateway', p.gateway, 'account', p.account, 'ref', p.customer_ref, 'was', p.product_category,
+            'is', known_category(task.merchant, p.product_name))), '[]')
+        into patients
+        from payments p
+        where p.id = any (ids) and p.is_recurring and p.customer_ref is not null and p.merged_into is null
+          and p.product_category is distinct from known_category(task.merchant, p.product_name)
+          and not exists (
+              select from payments later
+              where later.merchant = task.merchant and later.customer_ref = p.customer_ref
+                and later.gateway = p.gateway and later.account = p.account and later.id > ids[cardinality(ids)]
+                and product_key(later.product_name) = task.product_key and later.is_recurring
+                and later.merged_into is null
+                and later.product_category is distinct from known_category(task.merchant, later.product_name));
+        update payments p set product_category = category_of(task.merchant, p.product_name)
+        where p.id = any (ids)
+          and p.product_category is distinct from known_category(task.merchant, p.product_name);
+        get diagnostics changed = row_count;
+        for patient in
+            select * from jsonb_to_recordset(patients) as each (gateway text, account text, ref text, was text, "is" text)
+            order by each.gateway, each.account, each.ref, each.was, each."is"
+        loop
+            perform refresh_patient(
+                task.merchant, patient.gateway, patient.account, patient.ref, patient.was, patient."is");
+            moved := moved + 1;
+        end loop;
+    end if;
+    perform set_config('gatehouse.memberships', '', true);
+    update reclassifications set
+        payments_changed = payments_changed + changed, memberships_changed = memberships_changed + moved,
+        after_id = coalesce(ids[cardinality(ids)], after_id),
+        finished_at = case when cardinality(ids) < p_most then now() end
+    where id = p_id
+    returning * into task;
+    return task;
+end
+$function$;
+REVOKE ALL ON FUNCTION step_reclassification(bigint,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION step_reclassification(bigint,integer) TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.subjects_of_person(p_merchant text, p_email_key text, p_customer_id bigint)
  RETURNS TABLE(kind text, id bigint)
  LANGUAGE plpgsql
@@ -2820,6 +3446,12 @@ begin
     )
     select 'customer', t.id from theirs t
     union
+    -- Known by the invoice alone: its customer has another number there than the payment says.
+    select 'customer', g.id from paid p
+    join payments pp on pp.id = p.id
+    join invoices i on i.gateway = pp.gateway and i.account = pp.account and i.gateway_id = pp.invoice_ref
+    join gateway_customers g on g.gateway = i.gateway and g.account = i.account and g.gateway_id = i.customer_ref
+    union
     select 'payment', p.id from paid p
     union
     select 'subscription', s.id from subscriptions s
@@ -2832,11 +3464,33 @@ begin
         select from theirs t
         where t.gateway = i.gateway and t.account = i.account and t.gateway_id = i.customer_ref))
     union
+    select 'invoice', i.id from paid p
+    join payments pp on pp.id = p.id
+    join invoices i on i.gateway = pp.gateway and i.account = pp.account and i.gateway_id = pp.invoice_ref
+    union
     select 'refund', r.id from paid p join refunds r on r.payment_id = p.id
     union
     select 'dispute', d.id from paid p join disputes d on d.payment_id = p.id
     union
     select 'payout', o.id from payouts o where o.merchant = p_merchant and lower(o.destination) = p_email_key;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.suggest_category(p_merchant text, p_name text, OUT category text, OUT because text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    select r.category, 'the name has ' || r.word into category, because
+    from category_rules r
+    where (r.merchant is null or r.merchant = p_merchant)
+      and case
+          when r.is_whole then lower(p_name) ~ ('\m' || regexp_replace(lower(r.word), '(\W)', '\\\1', 'g') || '\M')
+          else position(product_key(r.word) in product_key(p_name)) > 0
+      end
+    order by r.merchant is null, length(r.word) desc, r.word
+    limit 1;
 end
 $function$;
 
@@ -2923,239 +3577,6 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.total_bucket(p_level text, p_at timestamp with time zone)
- RETURNS timestamp with time zone
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    select case p_level
-        when 'hour' then date_bin('1 hour', p_at, '2000-01-01 00:00:00+00')
-        when 'day' then date_bin('1 day', p_at, '2000-01-01 00:00:00+00')
-        else date_trunc('month', p_at at time zone 'UTC') at time zone 'UTC' end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_detail(p_entry total_entries, p_breakdown text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    select case
-        when p_breakdown in ('failure', 'duration') then (p_entry).gateway
-        when p_breakdown in ('order', 'item') then (p_entry).event_id
-        else '' end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_entries_of(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
- RETURNS SETOF total_entries
- LANGUAGE sql
- STABLE
-AS $function$
-    with paid as (
-        select p.*, is_sale, took_ms, quarter_hour(p.first_fact_at) as begun_in,
-            case when is_sale then quarter_hour(coalesce(p.completed_at, p.first_fact_at)) end as sold_in
-        from payments p
-        cross join lateral (select p.status in ('completed', 'refunded', 'partially_refunded') as is_sale) as sale
-        cross join lateral (
-            select case when is_sale and p.completed_at is not null then
-                greatest(extract(epoch from p.completed_at - p.first_fact_at) * 1000, 0)::bigint end as took_ms
-        ) as took
-        where p.id = any (p_payments) and p.merged_into is null
-    ), said as (
-        -- When it was first heard of.
-        select 'payment' as source, p.id as source_id, p.begun_in as bucket, coalesce(p.currency, '') as currency,
-            p.merchant, p.livemode, p.gateway, p.app, p.method,
-            case when p.status = 'failed' then coalesce(p.failure_code, '') end as failure,
-            case when took_ms is not null then
-                ceil(ln(greatest(took_ms, 1)::float8) / ln(1.1::float8))::integer end as duration_bin,
-        1::bigint as payments, nullif(p.amount_minor, 0) as amount_minor, case when is_sale then 1 end as succeeded,
-        case when p.status = 'failed' then 1 end as failed, case when p.status = 'cancelled' then 1 end as cancelled,
-        took_ms as duration_ms, null::bigint as sales, null::bigint as gross_minor, null::bigint as fee_minor,
-        null::bigint as unknown_fees, null::bigint as unknown_fee_gross_minor, null::bigint as sales_refunded,
-        null::bigint as sales_refunded_minor, null::bigint as sales_disputed, null::bigint as refunds,
-        null::bigint as refund_minor, null::bigint as other_fee_minor, null::bigint as disputes,
-        null::bigint as dispute_minor, null::bigint as disputes_lost, null::bigint as lost_minor,
-        null::bigint as held_minor, null::bigint as orders, null::bigint as ordered_minor, null::bigint as paid_minor,
-        null::bigint as returned_minor, null::bigint as tax_minor, null::bigint as order_fee_minor,
-        null::bigint as discount_minor, null::bigint as quantity, null::bigint as sold_quantity,
-        null::bigint as sold_minor
-        from paid p
-        union all
-        -- When it came in.
-        select 'payment', p.id, p.sold_in, coalesce(p.currency, ''), p.merchant, p.livemode, p.gateway, p.app, p.method,
-            null, null,
-        null, null, null, null, null, null, 1, p.received_minor, null, case when p.fee_minor is null then 1 end,
-        case when p.fee_minor is null then p.received_minor end, case when p.refunded_minor > 0 then 1 end,
-        nullif(p.refunded_minor, 0),
-        case when exists (select from disputes d where d.payment_id = p.id and d.status <> 'warning') then 1 end,
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
-        from paid p where is_sale
-        union all
-        -- Its fee, in the currency that it is taken in.
-        select 'payment', p.id, p.sold_in, p.fee_currency, p.merchant, p.livemode, p.gateway, p.app, p.method, null,
-            null,
-        null, null, null, null, null, null, null, null, p.fee_minor, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
-        from paid p where is_sale and p.fee_minor is not null
-        union all
-        -- What the gateway calls refunded and no refund that we know explains, from when it first said so.
-        select 'payment', p.id, quarter_hour(coalesce(first_said.at, p.last_fact_at)), coalesce(p.currency, ''),
-            p.merchant, p.livemode, p.gateway, p.app, p.method, null, null,
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
-        p.refunded_minor - itemised.minor, null, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null
-        from paid p
-        cross join lateral (
-            select coalesce(sum(r.amount_minor), 0)::bigint as minor from refunds r
-            where r.payment_id = p.id and r.status = 'completed' and r.currency = p.currency
-        ) as itemised
-        cross join lateral (
-            select min(coalesce(f.occurred_at, f.received_at)) as at from facts f
-            where f.kind = 'payment' and f.subject_id = p.id and (f.words ->> 'refunded_minor')::bigint > 0
-        ) as first_said
-        where is_sale and p.refunded_minor > itemised.minor
-        union all
-        select 'refund', r.id, quarter_hour(coalesce(r.refunded_at, r.first_fact_at)),
-            coalesce(r.currency, p.currency, ''), r.merchant, r.livemode, r.gateway, p.app, p.method, null, null,
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
-        coalesce(r.amount_minor, 0), r.fee_minor, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null
-        from refunds r left join payments p on p.id = r.payment_id
-        where r.id = any (p_refunds) and r.status = 'completed'
-        union all
-        select 'dispute', d.id, quarter_hour(coalesce(d.opened_at, d.first_fact_at)),
-            coalesce(d.currency, p.currency, ''), d.merchant, d.livemode, d.gateway, p.app, p.method, null, null,
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, d.fee_minor,
-        case when d.status <> 'warning' then 1 end, case when d.status <> 'warning' then d.amount_minor end,
-        case when d.status = 'lost' then 1 end, case when d.status = 'lost' then d.amount_minor end,
-        case when d.is_withdrawn then d.amount_minor end, null, null, null, null, null, null, null, null, null, null
-        from disputes d left join payments p on p.id = d.payment_id
-        where d.id = any (p_disputes)
-    )
-    select source, source_id, '', bucket, currency, merchant, livemode, gateway, coalesce(app, ''),
-        coalesce(method, ''), '', max(failure), max(duration_bin), null, null,
-        sum(payments), sum(amount_minor), sum(succeeded), sum(failed), sum(cancelled), sum(duration_ms), sum(sales),
-        sum(gross_minor), sum(fee_minor), sum(unknown_fees), sum(unknown_fee_gross_minor), sum(sales_refunded),
-        sum(sales_refunded_minor), sum(sales_disputed), sum(refunds), sum(refund_minor), sum(other_fee_minor),
-        sum(disputes), sum(dispute_minor), sum(disputes_lost), sum(lost_minor), sum(held_minor), sum(orders),
-        sum(ordered_minor), sum(paid_minor), sum(returned_minor), sum(tax_minor), sum(order_fee_minor),
-        sum(discount_minor), sum(quantity), sum(sold_quantity), sum(sold_minor)
-    from said
-    group by source, source_id, bucket, currency, merchant, livemode, gateway, app, method
-    union all
-    select 'order', o.id, '', quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null, null,
-        null, null, o.status, coalesce(o.event_id, ''),
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, 1, o.total_minor, o.paid_minor, o.refunded_minor, o.tax_minor, o.fee_minor,
-        o.discount_minor, null, null, null
-    from orders o where o.id = any (p_orders)
-    union all
-    select 'order', o.id, i.item_type, quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null,
-        null, null, null, null, coalesce(o.event_id, ''),
-        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, 1, sum(i.total_minor), null, null, null, null, null, sum(i.quantity),
-        sum(i.quantity) filter (where o.status in ('completed', 'partially_refunded')),
-        sum(i.total_minor) filter (where o.status in ('completed', 'partially_refunded'))
-    from orders o join order_items i on i.order_id = o.id
-    where o.id = any (p_orders)
-    group by o.id, i.item_type
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_entries_taken_back(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
- RETURNS SETOF total_entries
- LANGUAGE sql
- STABLE
-AS $function$
-    select e.source, e.source_id, e.part, e.bucket, e.currency, e.merchant, e.livemode, e.gateway, e.app,
-        e.method, e.category, e.failure, e.duration_bin, e.order_status, e.event_id,
-        -e.payments, -e.amount_minor, -e.succeeded, -e.failed, -e.cancelled, -e.duration_ms, -e.sales, -e.gross_minor,
-        -e.fee_minor, -e.unknown_fees, -e.unknown_fee_gross_minor, -e.sales_refunded, -e.sales_refunded_minor,
-        -e.sales_disputed, -e.refunds, -e.refund_minor, -e.other_fee_minor, -e.disputes, -e.dispute_minor,
-        -e.disputes_lost, -e.lost_minor, -e.held_minor, -e.orders, -e.ordered_minor, -e.paid_minor, -e.returned_minor,
-        -e.tax_minor, -e.order_fee_minor, -e.discount_minor, -e.quantity, -e.sold_quantity, -e.sold_minor
-    from (
-        select * from total_entries where source = 'payment' and source_id = any (p_payments)
-        union all
-        select * from total_entries where source = 'refund' and source_id = any (p_refunds)
-        union all
-        select * from total_entries where source = 'dispute' and source_id = any (p_disputes)
-        union all
-        select * from total_entries where source = 'order' and source_id = any (p_orders)
-    ) as e
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_family(INOUT p_payments bigint[], INOUT p_refunds bigint[], INOUT p_disputes bigint[])
- RETURNS record
- LANGUAGE plpgsql
- STABLE
-AS $function$
-begin
-    p_payments := array(
-        select unnest(p_payments)
-        union select payment_id from refunds where id = any (p_refunds) and payment_id is not null
-        union select payment_id from disputes where id = any (p_disputes) and payment_id is not null);
-    p_refunds := array(
-        select unnest(p_refunds) union select id from refunds where payment_id = any (p_payments));
-    p_disputes := array(
-        select unnest(p_disputes) union select id from disputes where payment_id = any (p_payments));
-end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_levels(p_breakdown text, p_of_all boolean)
- RETURNS text[]
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    select case when p_breakdown = 'gateway' or p_of_all and p_breakdown in ('app', 'method', 'category')
-        then array['hour', 'day', 'month'] else array['day', 'month'] end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.total_value(p_entry total_entries, p_breakdown text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    select case p_breakdown
-        when 'gateway' then (p_entry).gateway when 'app' then (p_entry).app when 'method' then (p_entry).method
-        when 'category' then (p_entry).category when 'failure' then (p_entry).failure
-        when 'duration' then (p_entry).duration_bin::text when 'order' then (p_entry).order_status
-        when 'item' then nullif((p_entry).part, '') end
-$function$;
-
-CREATE OR REPLACE FUNCTION public.totals_as_of(p_merchant text, p_most integer)
- RETURNS timestamp with time zone
- LANGUAGE sql
- STABLE
-AS $function$
-    select case when count(*) <= p_most then now() else min(marked_at) end
-    from total_marks where merchant = p_merchant or p_merchant = '*'
-$function$;
-
-CREATE OR REPLACE FUNCTION public.totals_outstanding(p_merchant text, p_most integer)
- RETURNS SETOF total_entries
- LANGUAGE plpgsql
- STABLE
-AS $function$
-declare
-    marked record;
-    family record;
-begin
-    select count(*) as marks,
-        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
-        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
-        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
-        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
-    into marked from total_marks where merchant = p_merchant or p_merchant = '*';
-    if marked.marks = 0 or marked.marks > p_most then
-        return;
-    end if;
-    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
-    return query
-    select * from total_entries_of(family.p_payments, family.p_refunds, family.p_disputes, marked.orders)
-    union all
-    select * from total_entries_taken_back(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
-end
-$function$;
-
 CREATE OR REPLACE FUNCTION public.two_words_at_once(p_fact jsonb, p_id bigint, p_said_by text, p_occurred_at timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -3237,7 +3658,8 @@ CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words js
  IMMUTABLE
 AS $function$
     select (p_words - array[
-            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata']
+            'email', 'name', 'phone', 'description', 'lines', 'failure_message', 'cancel_reason', 'metadata',
+            'customer_name', 'billing_address']
         - case when p_kind = 'refund' then array['reason'] else '{}' end
         - case when p_kind = 'payout' then array['destination'] else '{}' end
         - array(select each.key from jsonb_each(p_words) as each
@@ -3399,6 +3821,7 @@ CREATE TABLE api_keys (
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
     last_used_at timestamp with time zone,
+    may_read_health_data boolean NOT NULL DEFAULT true,
     CONSTRAINT api_keys_pkey PRIMARY KEY (id),
     CONSTRAINT api_keys_check CHECK (((merchant IS NOT NULL) OR (role = 'ops'::text))),
     CONSTRAINT api_keys_hash_check CHECK ((octet_length(hash) = 32)),
@@ -3507,6 +3930,25 @@ CREATE TABLE audit_hash_key (
     CONSTRAINT audit_hash_key_only_one_check CHECK (only_one)
 );
 
+CREATE TABLE category_rules (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text,
+    word text NOT NULL,
+    is_whole boolean NOT NULL DEFAULT false,
+    category text NOT NULL,
+    CONSTRAINT category_rules_pkey PRIMARY KEY (id),
+    CONSTRAINT category_rules_merchant_word_key UNIQUE NULLS NOT DISTINCT (merchant, word),
+    CONSTRAINT category_rules_category_check CHECK (((category = btrim(category)) AND ((length(category) >= 1) AND (length(category) <= 60)))),
+    CONSTRAINT category_rules_word_check CHECK (((length(word) >= 2) AND (length(word) <= 60))),
+    CONSTRAINT category_rules_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+ALTER TABLE category_rules ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON category_rules FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON category_rules FOR ALL TO gatehouse_api, gatehouse_intake USING (((merchant IS NULL) OR (merchant = current_setting('gatehouse.merchant'::text, true))));
+COMMENT ON COLUMN category_rules.is_whole IS 'the word must stand alone in the name; otherwise it is enough that the name has it within, spaces aside';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE category_rules TO gatehouse_ops;
+GRANT SELECT ON TABLE category_rules TO gatehouse_api, gatehouse_intake, gatehouse_worker;
+
 CREATE TABLE customers (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text NOT NULL,
@@ -3577,7 +4019,6 @@ CREATE POLICY own_merchant ON disputes FOR ALL TO gatehouse_api, gatehouse_intak
 CREATE TRIGGER disputes_audit_delete AFTER DELETE ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_insert AFTER INSERT ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
-CREATE TRIGGER mark_dispute AFTER INSERT OR DELETE OR UPDATE ON public.disputes FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('dispute');
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
@@ -3593,6 +4034,7 @@ ALTER TABLE erased_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
 CREATE POLICY all_merchants ON erased_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON erased_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER erase_answers AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_answers();
+CREATE TRIGGER erase_notes_of_memberships AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW EXECUTE FUNCTION erase_notes_of_memberships();
 GRANT SELECT ON TABLE erased_customers TO gatehouse_ops;
 
 CREATE TABLE facts (
@@ -3640,9 +4082,28 @@ CREATE INDEX gateway_accounts_updated ON public.gateway_accounts USING btree (up
 ALTER TABLE gateway_accounts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON gateway_accounts FOR ALL TO CURRENT_USER, gatehouse_intake, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON gateway_accounts FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER forget_trouble AFTER UPDATE OF credentials ON public.gateway_accounts FOR EACH ROW WHEN ((old.credentials IS DISTINCT FROM new.credentials)) EXECUTE FUNCTION forget_trouble();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
 GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
 GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
+
+CREATE TABLE gateway_answers (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    kind text NOT NULL,
+    object_id text NOT NULL,
+    merchant text NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    job_id bigint NOT NULL,
+    key_id text NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT gateway_answers_pkey PRIMARY KEY (gateway, account, kind, object_id)
+);
+CREATE INDEX gateway_answers_answered ON public.gateway_answers USING btree (answered_at);
+ALTER TABLE gateway_answers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON gateway_answers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON gateway_answers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE gateway_answers TO gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE gateway_customers (
     id bigint NOT NULL,
@@ -3672,6 +4133,8 @@ CREATE POLICY all_merchants ON gateway_customers FOR ALL TO CURRENT_USER, gateho
 CREATE POLICY own_merchant ON gateway_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_customer_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW WHEN (((new.app IS NOT NULL) OR (new.user_id IS NOT NULL))) EXECUTE FUNCTION follow_customer();
 CREATE TRIGGER follow_customer_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((((old.app IS DISTINCT FROM new.app) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.gateway_id IS DISTINCT FROM new.gateway_id))) EXECUTE FUNCTION follow_customer();
+CREATE TRIGGER follow_membership_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW WHEN (((new.name IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION follow_membership_of_customer();
+CREATE TRIGGER follow_membership_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN (((old.name IS DISTINCT FROM new.name) OR (old.email IS DISTINCT FROM new.email) OR (old.gateway_id IS DISTINCT FROM new.gateway_id))) EXECUTE FUNCTION follow_membership_of_customer();
 CREATE TRIGGER gateway_customers_audit_delete AFTER DELETE ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_insert AFTER INSERT ON public.gateway_customers FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
 CREATE TRIGGER gateway_customers_audit_update AFTER UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'name', 'phone', 'user_id', 'metadata');
@@ -3679,6 +4142,47 @@ CREATE TRIGGER link_gateway_customer_insert BEFORE INSERT ON public.gateway_cust
 CREATE TRIGGER link_gateway_customer_update BEFORE UPDATE ON public.gateway_customers FOR EACH ROW WHEN ((old.email IS DISTINCT FROM new.email)) EXECUTE FUNCTION link_gateway_customer();
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_customers TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE gateway_customers TO gatehouse_api;
+
+CREATE TABLE gateway_troubles (
+    gateway text NOT NULL,
+    account text NOT NULL,
+    merchant text NOT NULL,
+    kind text NOT NULL,
+    reason text NOT NULL,
+    credentials_mark text NOT NULL,
+    failures integer NOT NULL DEFAULT 1,
+    began_at timestamp with time zone NOT NULL DEFAULT now(),
+    asked_again_at timestamp with time zone NOT NULL,
+    CONSTRAINT gateway_troubles_pkey PRIMARY KEY (gateway, account),
+    CONSTRAINT gateway_troubles_kind_check CHECK ((kind = ANY (ARRAY['refused'::text, 'failing'::text])))
+);
+ALTER TABLE gateway_troubles ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON gateway_troubles FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON gateway_troubles FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE gateway_troubles TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE gateway_troubles TO gatehouse_api;
+
+CREATE TABLE health_data_reads (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    merchant text NOT NULL,
+    reader text NOT NULL,
+    kind text NOT NULL,
+    filters jsonb NOT NULL DEFAULT '{}'::jsonb,
+    row_ids bigint[] NOT NULL DEFAULT '{}'::bigint[],
+    row_count integer NOT NULL,
+    CONSTRAINT health_data_reads_pkey PRIMARY KEY (id),
+    CONSTRAINT health_data_reads_kind_check CHECK ((kind = ANY (ARRAY['memberships'::text, 'membership'::text, 'patient'::text, 'export'::text, 'products'::text, 'payments'::text, 'invoices'::text])))
+);
+CREATE INDEX health_data_reads_at ON public.health_data_reads USING btree (at);
+CREATE INDEX health_data_reads_newest ON public.health_data_reads USING btree (merchant, id DESC);
+ALTER TABLE health_data_reads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON health_data_reads FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON health_data_reads FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+COMMENT ON COLUMN health_data_reads.reader IS 'the key or person that asked, as the audit calls them';
+COMMENT ON COLUMN health_data_reads.filters IS 'what was asked for; of words that were searched only that they were';
+COMMENT ON COLUMN health_data_reads.row_ids IS 'which rows were shown: of memberships, products, payments or invoices';
+GRANT INSERT, SELECT ON TABLE health_data_reads TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE invoices (
     id bigint NOT NULL,
@@ -3708,8 +4212,12 @@ CREATE TABLE invoices (
     metadata jsonb,
     first_fact_at timestamp with time zone NOT NULL,
     last_fact_at timestamp with time zone NOT NULL,
+    customer_name text,
+    billing_address jsonb,
+    data_sent_status text NOT NULL DEFAULT 'pending'::text,
     CONSTRAINT invoices_pkey PRIMARY KEY (id),
     CONSTRAINT invoices_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT invoices_data_sent_status_check CHECK ((data_sent_status = ANY (ARRAY['pending'::text, 'sent'::text, 'failed'::text]))) NOT VALID,
     CONSTRAINT invoices_status_check CHECK ((status = ANY (ARRAY['draft'::text, 'open'::text, 'partially_paid'::text, 'past_due'::text, 'uncollectible'::text, 'void'::text, 'paid'::text, 'partially_refunded'::text, 'refunded'::text])))
 );
 CREATE INDEX invoices_customer ON public.invoices USING btree (gateway, account, customer_ref) WHERE (customer_ref IS NOT NULL);
@@ -3719,9 +4227,15 @@ CREATE INDEX invoices_subscription ON public.invoices USING btree (gateway, acco
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON invoices FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON invoices FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER invoices_audit_delete AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
-CREATE TRIGGER invoices_audit_insert AFTER INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
-CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'customer_ref', 'description', 'lines', 'metadata');
+CREATE TRIGGER classify_payments_of_invoice_insert AFTER INSERT ON public.invoices FOR EACH ROW WHEN (((new.lines IS NOT NULL) OR (new.subscription_ref IS NOT NULL))) EXECUTE FUNCTION classify_payments_of_invoice();
+CREATE TRIGGER classify_payments_of_invoice_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN (((old.lines IS DISTINCT FROM new.lines) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref) OR (old.gateway_id IS DISTINCT FROM new.gateway_id))) EXECUTE FUNCTION classify_payments_of_invoice();
+CREATE TRIGGER follow_name_on_invoice_insert AFTER INSERT ON public.invoices FOR EACH ROW WHEN ((new.customer_name IS NOT NULL)) EXECUTE FUNCTION follow_name_on_invoice();
+CREATE TRIGGER follow_name_on_invoice_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.customer_name IS DISTINCT FROM new.customer_name)) EXECUTE FUNCTION follow_name_on_invoice();
+CREATE TRIGGER invoices_audit_delete AFTER DELETE ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_insert AFTER INSERT ON public.invoices FOR EACH ROW EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+CREATE TRIGGER invoices_audit_update AFTER UPDATE ON public.invoices FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'customer_ref', 'customer_name', 'billing_address', 'description', 'lines', 'metadata');
+COMMENT ON COLUMN invoices.billing_address IS '{name, address1, address2, city, state, zip, country}, as far as it is said';
+COMMENT ON COLUMN invoices.data_sent_status IS 'whether the invoice was passed on to whoever fulfils it: pending until somebody notes that it was sent, or that sending failed. No fact of a gateway says it, so no fold changes it.';
 GRANT INSERT, SELECT, UPDATE ON TABLE invoices TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE invoices TO gatehouse_api;
 
@@ -3766,6 +4280,7 @@ CREATE INDEX jobs_burials_to_tell ON public.jobs USING btree (id) WHERE (NOT bur
 CREATE INDEX jobs_dead ON public.jobs USING btree (topic, finished_at) WHERE (status = 'dead'::text);
 CREATE INDEX jobs_event ON public.jobs USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
 CREATE INDEX jobs_forwards ON public.jobs USING btree (merchant, ((arguments ->> 'app'::text)), id) WHERE ((topic = 'forward'::text) AND (status <> 'done'::text));
+CREATE INDEX jobs_leased ON public.jobs USING btree (merchant) WHERE (status = 'leased'::text);
 CREATE INDEX jobs_redrive ON public.jobs USING btree (redrive_id) WHERE (redrive_id IS NOT NULL);
 CREATE INDEX jobs_to_ring ON public.jobs USING btree (ring_after) WHERE (status = ANY (ARRAY['waiting'::text, 'leased'::text]));
 ALTER TABLE jobs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -3774,6 +4289,73 @@ CREATE POLICY own_merchant ON jobs FOR ALL TO gatehouse_api, gatehouse_intake US
 GRANT INSERT, SELECT ON TABLE jobs TO gatehouse_intake;
 GRANT INSERT, SELECT, UPDATE ON TABLE jobs TO gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE jobs TO gatehouse_api;
+
+CREATE TABLE memberships (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    gateway text NOT NULL,
+    account text NOT NULL,
+    customer_ref text NOT NULL,
+    livemode boolean NOT NULL,
+    category text NOT NULL,
+    name text,
+    email text,
+    product_name text,
+    status_by_rule text NOT NULL,
+    started_at timestamp with time zone,
+    last_payment_at timestamp with time zone,
+    next_expected_at timestamp with time zone,
+    renews_every text,
+    amount_minor bigint,
+    currency text,
+    payment_count integer NOT NULL DEFAULT 0,
+    renewal_missed_at timestamp with time zone,
+    status_by_hand text,
+    status_reason text,
+    status_set_by text,
+    status_set_at timestamp with time zone,
+    google_review_submitted boolean NOT NULL DEFAULT false,
+    referral_source text,
+    fulfillment_type text,
+    status text NOT NULL GENERATED ALWAYS AS (COALESCE(status_by_hand, status_by_rule)) STORED,
+    name_key text COLLATE "C" NOT NULL GENERATED ALWAYS AS (lower(COALESCE(name, customer_ref))) STORED,
+    search tsvector NOT NULL GENERATED ALWAYS AS (search_words(merchant, ARRAY[name, customer_ref, email, product_name])) STORED,
+    version integer NOT NULL DEFAULT 1,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT memberships_pkey PRIMARY KEY (id),
+    CONSTRAINT memberships_amount_minor_check CHECK ((amount_minor >= 0)),
+    CONSTRAINT memberships_check CHECK ((((status_by_hand IS NULL) = (status_set_at IS NULL)) AND ((status_by_hand IS NULL) = (status_set_by IS NULL)))),
+    CONSTRAINT memberships_currency_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT memberships_fulfillment_type_check CHECK (((length(fulfillment_type) >= 1) AND (length(fulfillment_type) <= 100))),
+    CONSTRAINT memberships_referral_source_check CHECK (((length(referral_source) >= 1) AND (length(referral_source) <= 200))),
+    CONSTRAINT memberships_status_by_hand_check CHECK ((status_by_hand = ANY (ARRAY['active'::text, 'paused'::text, 'canceled'::text, 'past_due'::text]))),
+    CONSTRAINT memberships_status_by_rule_check CHECK ((status_by_rule = ANY (ARRAY['active'::text, 'paused'::text, 'canceled'::text, 'past_due'::text]))),
+    CONSTRAINT memberships_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX memberships_category_name ON public.memberships USING btree (merchant, category, name_key, id);
+CREATE INDEX memberships_counted ON public.memberships USING btree (merchant, category, status, livemode) INCLUDE (renewal_missed_at);
+CREATE INDEX memberships_due ON public.memberships USING btree (next_expected_at) WHERE ((renewal_missed_at IS NULL) AND (status = ANY (ARRAY['active'::text, 'past_due'::text])));
+CREATE INDEX memberships_expected ON public.memberships USING btree (merchant, COALESCE(next_expected_at, 'infinity'::timestamp with time zone), id);
+CREATE INDEX memberships_missed ON public.memberships USING btree (merchant, name_key, id) WHERE (renewal_missed_at IS NOT NULL);
+CREATE INDEX memberships_name ON public.memberships USING btree (merchant, name_key, id);
+CREATE INDEX memberships_paid ON public.memberships USING btree (merchant, COALESCE(last_payment_at, '-infinity'::timestamp with time zone) DESC, id DESC);
+CREATE UNIQUE INDEX memberships_patient ON public.memberships USING btree (merchant, gateway, account, customer_ref, category, livemode);
+CREATE INDEX memberships_search ON public.memberships USING gin (search) WITH (fastupdate=off);
+CREATE INDEX memberships_started ON public.memberships USING btree (merchant, COALESCE(started_at, '-infinity'::timestamp with time zone) DESC, id DESC);
+CREATE INDEX memberships_status_name ON public.memberships USING btree (merchant, status, name_key, id);
+ALTER TABLE memberships ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON memberships FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON memberships FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER memberships_audit_delete AFTER DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
+CREATE TRIGGER memberships_audit_insert AFTER INSERT ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
+CREATE TRIGGER memberships_audit_update AFTER UPDATE ON public.memberships FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
+COMMENT ON COLUMN memberships.next_expected_at IS 'by the subscription or contract, else by the interval at which payments were seen; null where neither says';
+COMMENT ON COLUMN memberships.amount_minor IS 'of the last payment, without its surcharge';
+COMMENT ON COLUMN memberships.renewal_missed_at IS 'when the renewal was expected that did not come; a job notes it';
+COMMENT ON COLUMN memberships.status IS 'what a person said, until that is released; else what the payments say';
+COMMENT ON COLUMN memberships.customer_ref IS 'the patient: the gateway''s code of the customer, in one of its accounts';
+GRANT SELECT ON TABLE memberships TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE merchants (
     id text NOT NULL,
@@ -3887,8 +4469,6 @@ ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
-CREATE TRIGGER mark_order_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION mark_total('order');
-CREATE TRIGGER mark_order_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.currency IS DISTINCT FROM new.currency) OR (old.event_id IS DISTINCT FROM new.event_id) OR (old.total_minor IS DISTINCT FROM new.total_minor) OR (old.paid_minor IS DISTINCT FROM new.paid_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.tax_minor IS DISTINCT FROM new.tax_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.discount_minor IS DISTINCT FROM new.discount_minor))) EXECUTE FUNCTION mark_total('order');
 CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
@@ -3966,6 +4546,12 @@ CREATE TABLE payments (
     plan text,
     order_id bigint,
     customer_id bigint,
+    source text,
+    surcharge_minor bigint,
+    invoice_number text,
+    product_name text,
+    product_category text,
+    is_recurring boolean NOT NULL DEFAULT false,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_amount_minor_check CHECK ((amount_minor >= 0)),
     CONSTRAINT payments_check CHECK (((fee_minor IS NULL) OR (fee_currency IS NOT NULL))),
@@ -3975,6 +4561,7 @@ CREATE TABLE payments (
     CONSTRAINT payments_received_minor_check CHECK ((received_minor >= 0)),
     CONSTRAINT payments_refunded_minor_check CHECK ((refunded_minor >= 0)),
     CONSTRAINT payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'processing'::text, 'completed'::text, 'failed'::text, 'refunded'::text, 'partially_refunded'::text, 'cancelled'::text]))),
+    CONSTRAINT payments_surcharge_minor_check CHECK ((surcharge_minor >= 0)) NOT VALID,
     CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id),
     CONSTRAINT payments_merged_into_fkey FOREIGN KEY (merged_into) REFERENCES payments(id),
     CONSTRAINT payments_order_id_fkey FOREIGN KEY (order_id) REFERENCES orders(id)
@@ -3988,27 +4575,36 @@ CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fac
 CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
 CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
 CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);
+CREATE INDEX payments_product ON public.payments USING btree (merchant, product_key(product_name), id) WHERE (product_name IS NOT NULL);
 CREATE INDEX payments_reference ON public.payments USING btree (merchant, reference) WHERE (reference IS NOT NULL);
 CREATE INDEX payments_subscription ON public.payments USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
 CREATE INDEX payments_user ON public.payments USING btree (merchant, app, user_id) WHERE (user_id IS NOT NULL);
 ALTER TABLE payments ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payments FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON payments FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER classify_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.source IS NOT NULL) OR (new.invoice_ref IS NOT NULL) OR (new.subscription_ref IS NOT NULL))) EXECUTE FUNCTION classify_payment();
+CREATE TRIGGER classify_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((old.source IS DISTINCT FROM new.source) OR (old.invoice_ref IS DISTINCT FROM new.invoice_ref) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref))) EXECUTE FUNCTION classify_payment();
 CREATE TRIGGER follow_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((((new.app_from = 'event'::text) OR (new.user_id IS NOT NULL)) AND ((new.subscription_ref IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL))))) EXECUTE FUNCTION follow_payment();
 CREATE TRIGGER follow_payment_of_order_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.order_id IS NOT NULL)) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_of_order_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((old.order_id IS NOT NULL) OR (new.order_id IS NOT NULL)) AND ((((((((old.order_id IS DISTINCT FROM new.order_id) OR (old.status IS DISTINCT FROM new.status)) OR (old.received_minor IS DISTINCT FROM new.received_minor)) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor)) OR (old.currency IS DISTINCT FROM new.currency)) OR (old.completed_at IS DISTINCT FROM new.completed_at)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR (old.merged_into IS DISTINCT FROM new.merged_into)))) EXECUTE FUNCTION follow_payment_of_order();
 CREATE TRIGGER follow_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.merged_into IS DISTINCT FROM new.merged_into)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_payment();
+CREATE TRIGGER follow_recurring_payment_insert AFTER INSERT ON public.payments FOR EACH ROW WHEN ((new.is_recurring AND (new.customer_ref IS NOT NULL))) EXECUTE FUNCTION follow_recurring_payment();
+CREATE TRIGGER follow_recurring_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.is_recurring OR new.is_recurring) AND ((old.status IS DISTINCT FROM new.status) OR (old.product_category IS DISTINCT FROM new.product_category) OR (old.customer_ref IS DISTINCT FROM new.customer_ref) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.amount_minor IS DISTINCT FROM new.amount_minor) OR (old.currency IS DISTINCT FROM new.currency) OR (old.surcharge_minor IS DISTINCT FROM new.surcharge_minor) OR (old.product_name IS DISTINCT FROM new.product_name) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at) OR (old.merged_into IS DISTINCT FROM new.merged_into) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.subscription_ref IS DISTINCT FROM new.subscription_ref) OR (old.email IS DISTINCT FROM new.email) OR (old.is_recurring IS DISTINCT FROM new.is_recurring)))) EXECUTE FUNCTION follow_recurring_payment();
 CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
-CREATE TRIGGER mark_payment_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION mark_total('payment');
-CREATE TRIGGER mark_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.amount_minor IS DISTINCT FROM new.amount_minor) OR (old.currency IS DISTINCT FROM new.currency) OR (old.received_minor IS DISTINCT FROM new.received_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.fee_currency IS DISTINCT FROM new.fee_currency) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.app IS DISTINCT FROM new.app) OR (old.method IS DISTINCT FROM new.method) OR (old.failure_code IS DISTINCT FROM new.failure_code) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION mark_total('payment');
-CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
-CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
-CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id');
+CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
+CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 COMMENT ON COLUMN payments.fee_minor IS 'null means: not known yet; never counted as zero';
 COMMENT ON COLUMN payments.app_from IS 'how the app is known: event, subscription, plan, customer, payment, default';
 COMMENT ON COLUMN payments.order_id IS 'the order that its metadata (order_number, order_id) or its reference names';
+COMMENT ON COLUMN payments.source IS 'how it was made, in the gateway''s word: Recurring, Invoice, QuickPay, API, Terminal …';
+COMMENT ON COLUMN payments.surcharge_minor IS 'what of amount_minor the payer bore for paying by card; an invoice is paid by amount_minor less this';
+COMMENT ON COLUMN payments.invoice_number IS 'the merchant''s number of the invoice; invoice_ref is the gateway''s id of it';
+COMMENT ON COLUMN payments.product_name IS 'the first product of its invoice, as it was seen';
+COMMENT ON COLUMN payments.product_category IS 'by product_categories; Other where no product is known; null where nothing says how the payment was made';
+COMMENT ON COLUMN payments.is_recurring IS 'one of a row: its source is Recurring, or a subscription or contract asked for it or for its invoice';
 COMMENT ON COLUMN payments.refunded_minor IS 'completed refunds, and what the gateway calls refunded that no known refund explains';
 GRANT INSERT, SELECT, UPDATE ON TABLE payments TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payments TO gatehouse_api;
@@ -4052,6 +4648,65 @@ CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW 
 CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE product_categories (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    product_name text NOT NULL,
+    product_key text GENERATED ALWAYS AS (product_key(product_name)) STORED,
+    category text NOT NULL DEFAULT 'Uncategorized'::text,
+    suggested_category text,
+    suggested_because text,
+    reviewed_by text,
+    reviewed_at timestamp with time zone,
+    version integer NOT NULL DEFAULT 1,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT product_categories_pkey PRIMARY KEY (id),
+    CONSTRAINT product_categories_category_check CHECK (((category = btrim(category)) AND ((length(category) >= 1) AND (length(category) <= 60)) AND (lower(category) <> ALL (ARRAY['all'::text, 'cancellations'::text])))),
+    CONSTRAINT product_categories_check CHECK (((reviewed_by IS NULL) = (reviewed_at IS NULL))),
+    CONSTRAINT product_categories_product_name_check CHECK (((product_name = btrim(product_name)) AND ((length(product_name) >= 1) AND (length(product_name) <= 300)))),
+    CONSTRAINT product_categories_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX product_categories_category ON public.product_categories USING btree (merchant, category, product_key, id);
+CREATE INDEX product_categories_key ON public.product_categories USING btree (merchant, product_key, id);
+CREATE UNIQUE INDEX product_categories_name ON public.product_categories USING btree (merchant, product_name);
+CREATE INDEX product_categories_to_review ON public.product_categories USING btree (merchant, product_key, id) WHERE (reviewed_at IS NULL);
+ALTER TABLE product_categories ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON product_categories FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON product_categories FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER product_categories_audit_delete AFTER DELETE ON public.product_categories FOR EACH ROW EXECUTE FUNCTION write_audit();
+CREATE TRIGGER product_categories_audit_insert AFTER INSERT ON public.product_categories FOR EACH ROW EXECUTE FUNCTION write_audit();
+CREATE TRIGGER product_categories_audit_update AFTER UPDATE ON public.product_categories FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
+COMMENT ON COLUMN product_categories.product_name IS 'as it was seen, or as it was given';
+COMMENT ON COLUMN product_categories.suggested_because IS 'the rule that suggested it';
+GRANT SELECT ON TABLE product_categories TO gatehouse_api, gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE reclassifications (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    merchant text NOT NULL,
+    product_id bigint NOT NULL,
+    product_key text NOT NULL,
+    category text NOT NULL,
+    actor text NOT NULL,
+    payments_planned integer NOT NULL,
+    payments_changed integer NOT NULL DEFAULT 0,
+    memberships_changed integer NOT NULL DEFAULT 0,
+    after_id bigint NOT NULL DEFAULT 0,
+    job_id bigint,
+    started_at timestamp with time zone NOT NULL DEFAULT now(),
+    finished_at timestamp with time zone,
+    CONSTRAINT reclassifications_pkey PRIMARY KEY (id),
+    CONSTRAINT reclassifications_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id),
+    CONSTRAINT reclassifications_product_id_fkey FOREIGN KEY (product_id) REFERENCES product_categories(id)
+);
+CREATE INDEX reclassifications_newest ON public.reclassifications USING btree (merchant, id DESC);
+ALTER TABLE reclassifications ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON reclassifications FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON reclassifications FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+COMMENT ON COLUMN reclassifications.after_id IS 'every payment up to this one is done';
+COMMENT ON COLUMN reclassifications.memberships_changed IS 'of how many patients they followed';
+GRANT SELECT ON TABLE reclassifications TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE redrives (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -4132,7 +4787,6 @@ CREATE INDEX refunds_payment ON public.refunds USING btree (payment_id) WHERE (p
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON refunds FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON refunds FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-CREATE TRIGGER mark_refund AFTER INSERT OR DELETE OR UPDATE ON public.refunds FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('refund');
 CREATE TRIGGER refunds_audit_delete AFTER DELETE ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_insert AFTER INSERT ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
@@ -4214,6 +4868,8 @@ CREATE INDEX subscriptions_user ON public.subscriptions USING btree (merchant, a
 ALTER TABLE subscriptions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON subscriptions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON subscriptions FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER follow_membership_insert AFTER INSERT ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION follow_membership_of_subscription();
+CREATE TRIGGER follow_membership_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old."interval" IS DISTINCT FROM new."interval") OR (old.next_payment_at IS DISTINCT FROM new.next_payment_at) OR (old.cancel_at IS DISTINCT FROM new.cancel_at) OR (old.started_at IS DISTINCT FROM new.started_at) OR (old.ended_at IS DISTINCT FROM new.ended_at) OR (old.gateway_id IS DISTINCT FROM new.gateway_id))) EXECUTE FUNCTION follow_membership_of_subscription();
 CREATE TRIGGER follow_subscription_insert AFTER INSERT ON public.subscriptions FOR EACH ROW WHEN (((new.app_from <> 'default'::text) OR (new.user_id IS NOT NULL) OR ((new.customer_ref IS NOT NULL) AND (new.plan IS NOT NULL)))) EXECUTE FUNCTION follow_subscription();
 CREATE TRIGGER follow_subscription_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((((((((((old.app IS DISTINCT FROM new.app) OR (old.app_from IS DISTINCT FROM new.app_from)) OR (old.user_id IS DISTINCT FROM new.user_id)) OR (old.customer_ref IS DISTINCT FROM new.customer_ref)) OR (old.plan IS DISTINCT FROM new.plan)) OR (old.gateway_id IS DISTINCT FROM new.gateway_id)) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at)) OR (old.reference IS DISTINCT FROM new.reference)) OR (old.amount_minor IS DISTINCT FROM new.amount_minor)) OR (old.currency IS DISTINCT FROM new.currency))) EXECUTE FUNCTION follow_subscription();
 CREATE TRIGGER forward_subscription AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
@@ -4222,145 +4878,6 @@ CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions F
 CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 GRANT INSERT, SELECT, UPDATE ON TABLE subscriptions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE subscriptions TO gatehouse_api;
-
-CREATE TABLE total_checks (
-    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
-    begun_at timestamp with time zone NOT NULL DEFAULT now(),
-    ended_at timestamp with time zone,
-    next_payment_id bigint NOT NULL DEFAULT 0,
-    rows_checked bigint NOT NULL DEFAULT 0,
-    entries_drifted bigint NOT NULL DEFAULT 0,
-    totals_drifted bigint NOT NULL DEFAULT 0,
-    repaired boolean NOT NULL DEFAULT false,
-    examples jsonb NOT NULL DEFAULT '[]'::jsonb,
-    CONSTRAINT total_checks_pkey PRIMARY KEY (id)
-);
-GRANT INSERT, SELECT, UPDATE ON TABLE total_checks TO gatehouse_ops, gatehouse_worker;
-
-CREATE TABLE total_entries (
-    source text NOT NULL,
-    source_id bigint NOT NULL,
-    part text NOT NULL,
-    bucket timestamp with time zone NOT NULL,
-    currency text NOT NULL,
-    merchant text NOT NULL,
-    livemode boolean NOT NULL,
-    gateway text,
-    app text,
-    method text,
-    category text,
-    failure text,
-    duration_bin integer,
-    order_status text,
-    event_id text,
-    payments bigint,
-    amount_minor bigint,
-    succeeded bigint,
-    failed bigint,
-    cancelled bigint,
-    duration_ms bigint,
-    sales bigint,
-    gross_minor bigint,
-    fee_minor bigint,
-    unknown_fees bigint,
-    unknown_fee_gross_minor bigint,
-    sales_refunded bigint,
-    sales_refunded_minor bigint,
-    sales_disputed bigint,
-    refunds bigint,
-    refund_minor bigint,
-    other_fee_minor bigint,
-    disputes bigint,
-    dispute_minor bigint,
-    disputes_lost bigint,
-    lost_minor bigint,
-    held_minor bigint,
-    orders bigint,
-    ordered_minor bigint,
-    paid_minor bigint,
-    returned_minor bigint,
-    tax_minor bigint,
-    order_fee_minor bigint,
-    discount_minor bigint,
-    quantity bigint,
-    sold_quantity bigint,
-    sold_minor bigint,
-    CONSTRAINT total_entries_pkey PRIMARY KEY (source, source_id, part, bucket, currency),
-    CONSTRAINT total_entries_source_check CHECK ((source = ANY (ARRAY['payment'::text, 'refund'::text, 'dispute'::text, 'order'::text])))
-);
-CREATE INDEX total_entries_bucket ON public.total_entries USING btree (bucket);
-CREATE INDEX total_entries_merchant ON public.total_entries USING btree (merchant, livemode, bucket);
-ALTER TABLE total_entries ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY all_merchants ON total_entries FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
-CREATE POLICY own_merchant ON total_entries FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-COMMENT ON COLUMN total_entries.duration_bin IS 'n, where the processing time in ms is above 1.1^(n-1) and up to 1.1^n';
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_entries TO gatehouse_ops, gatehouse_worker;
-GRANT SELECT ON TABLE total_entries TO gatehouse_api;
-
-CREATE TABLE total_marks (
-    source text NOT NULL,
-    source_id bigint NOT NULL,
-    merchant text NOT NULL,
-    marked_at timestamp with time zone NOT NULL DEFAULT now()
-) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_threshold=-1);
-ALTER TABLE total_marks ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY all_merchants ON total_marks FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
-CREATE POLICY own_merchant ON total_marks FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_marks TO gatehouse_ops, gatehouse_worker;
-GRANT INSERT ON TABLE total_marks TO gatehouse_intake;
-GRANT INSERT, SELECT ON TABLE total_marks TO gatehouse_api;
-
-CREATE TABLE totals (
-    merchant text NOT NULL,
-    livemode boolean NOT NULL,
-    breakdown text NOT NULL,
-    level text NOT NULL,
-    bucket timestamp with time zone NOT NULL,
-    currency text NOT NULL,
-    value text NOT NULL,
-    detail text NOT NULL,
-    payments bigint,
-    amount_minor bigint,
-    succeeded bigint,
-    failed bigint,
-    cancelled bigint,
-    duration_ms bigint,
-    sales bigint,
-    gross_minor bigint,
-    fee_minor bigint,
-    unknown_fees bigint,
-    unknown_fee_gross_minor bigint,
-    sales_refunded bigint,
-    sales_refunded_minor bigint,
-    sales_disputed bigint,
-    refunds bigint,
-    refund_minor bigint,
-    other_fee_minor bigint,
-    disputes bigint,
-    dispute_minor bigint,
-    disputes_lost bigint,
-    lost_minor bigint,
-    held_minor bigint,
-    orders bigint,
-    ordered_minor bigint,
-    paid_minor bigint,
-    returned_minor bigint,
-    tax_minor bigint,
-    order_fee_minor bigint,
-    discount_minor bigint,
-    quantity bigint,
-    sold_quantity bigint,
-    sold_minor bigint,
-    CONSTRAINT totals_pkey PRIMARY KEY (merchant, livemode, breakdown, level, bucket, currency, value, detail),
-    CONSTRAINT totals_breakdown_check CHECK ((breakdown = ANY (ARRAY['gateway'::text, 'app'::text, 'method'::text, 'category'::text, 'failure'::text, 'duration'::text, 'order'::text, 'item'::text]))),
-    CONSTRAINT totals_level_check CHECK ((level = ANY (ARRAY['hour'::text, 'day'::text, 'month'::text])))
-);
-CREATE INDEX totals_bucket ON public.totals USING btree (bucket, level);
-ALTER TABLE totals ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY all_merchants ON totals FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
-CREATE POLICY own_merchant ON totals FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE totals TO gatehouse_ops, gatehouse_worker;
-GRANT SELECT ON TABLE totals TO gatehouse_api;
 
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -4378,6 +4895,7 @@ CREATE TABLE webhook_events (
     reference text,
     signed_by text,
     request_id text,
+    confirmed_at timestamp with time zone,
     CONSTRAINT webhook_events_pkey PRIMARY KEY (id),
     CONSTRAINT webhook_events_event_id_gateway_account_key UNIQUE (event_id, gateway, account),
     CONSTRAINT webhook_events_check CHECK (((status = ANY (ARRAY['applied'::text, 'received'::text])) OR (reason IS NOT NULL))),
@@ -4389,8 +4907,10 @@ CREATE INDEX webhook_events_reference ON public.webhook_events USING btree (refe
 ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON webhook_events FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON webhook_events FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
-GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake, gatehouse_worker;
+COMMENT ON COLUMN webhook_events.confirmed_at IS 'when the gateway''s API said what the event hints at; null for an event that proves itself, and for one unconfirmed';
+GRANT INSERT, SELECT ON TABLE webhook_events TO gatehouse_intake;
 GRANT INSERT, SELECT, UPDATE ON TABLE webhook_events TO gatehouse_ops;
+GRANT INSERT, SELECT, UPDATE (reason, confirmed_at) ON TABLE webhook_events TO gatehouse_worker;
 GRANT SELECT ON TABLE webhook_events TO gatehouse_api;
 
 CREATE TABLE webhook_forward_logs (

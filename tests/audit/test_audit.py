@@ -36,14 +36,15 @@ PERSONAL = {
     "payments": {"metadata", "failure_message", "customer_ref", "email", "user_id"},
     "gateway_customers": {"email", "name", "phone", "user_id", "metadata"},
     "subscriptions": {"email", "user_id", "metadata", "customer_ref", "cancel_reason"},
-    "invoices": {"email", "customer_ref", "description", "lines", "metadata"},
+    "invoices": {*("email", "customer_ref", "customer_name", "billing_address", "description", "lines", "metadata")},
     "refunds": {"reason", "failure_message", "metadata"},
     "disputes": set[str](),
     "payouts": {"failure_message", "metadata", "destination"},
 }
 # Made by the store, and not folded: the tests of the store fill them.
-OF_THE_STORE = {"customers", "orders", "order_items"}
-LINKS = {"customer_id", "order_id"}  # to rows of the store, which a trigger finds
+OF_THE_STORE = {"customers", "orders", "order_items", "memberships", "product_categories"}
+# To rows of the store, and what follows from invoices: triggers find these.
+LINKS = {"customer_id", "order_id", "product_name", "product_category", "is_recurring"}
 STATUS = {
     "payments": "processing",
     "subscriptions": "active",
@@ -236,7 +237,9 @@ FACTS: dict[str, tuple[Fact, ...]] = {
             email=A_PERSON,
             customer_ref="planted-customer",
             description="planted: for Erika",
-            lines=[{"description": "planted: treatment of Erika"}],
+            lines=[{"product": "planted: a cure", "description": "planted: treatment of Erika"}],
+            customer_name="planted Erika Mustermann",
+            billing_address={"address1": "planted Street 1"},
             metadata=METADATA,
         ),
     ),
@@ -284,7 +287,7 @@ def test_what_people_are_known_by_never_stands_in_the_audit(
     kept = gatehouse_database.sql("select words::text from facts")
     assert sum("planted" in words for (words,) in kept) >= 2 * (len(FACTS) - 1), "nothing was planted"
     log = gatehouse_database.sql("select table_name, changes::text, actor from payment_audit_log")
-    assert {table for table, _changes, _actor in log} == {*PERSONAL, "customers"}
+    assert {table for table, _changes, _actor in log} == {*PERSONAL, "customers", "memberships"}
     for table, changes, actor in log:
         for planted in ("planted", "Erika", "example.com", "4915112345678"):
             assert planted not in changes + actor, (table, changes)
@@ -385,8 +388,10 @@ def as_column(column: str, value: str) -> Any:
     """Return a value as the column wants it, so that every column of every table can be filled."""
     if column in ("payment_id", "merged_into", *LINKS):
         return None
-    if column in ("metadata", "lines"):
+    if column in ("metadata", "lines", "billing_address"):
         return {"says": value}
+    if column == "data_sent_status":
+        return "sent"
     if column in ("currency", "fee_currency"):
         return "EUR"
     if column.endswith("_minor") or column in ("id", "attempts"):

@@ -38,8 +38,9 @@ HOMES_OF_PERSONS = {
     "customers": {"email", "email_key", "phone", "first_name", "last_name", "search"},
     "payments": {"email", "metadata"},
     "subscriptions": {"email", "metadata"},
-    "invoices": {"email", "description", "lines", "metadata"},
+    "invoices": {"email", "customer_name", "billing_address", "description", "lines", "metadata"},
     "refunds": {"metadata"},
+    "memberships": {"name", "name_key", "email", "search"},
     "facts": {"words"},
 }
 

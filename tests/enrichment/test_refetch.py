@@ -18,6 +18,7 @@ from gatehouse.sealing import Keyring
 from local.gateway_apis import Fault, GatewayApi
 from local.paystack_api import PaystackApi
 from local.stripe_api import StripeApi
+from tests.intake.conftest import KEYS
 from tests.support.gateway_samples import samples
 from tests.support.queues import Queues
 
@@ -62,9 +63,13 @@ def asked(api: GatewayApi, job_id: int, worker: Database, queues: Queues) -> str
     """Work on a refetch job as the enricher does; return what became of it."""
     clients: dict[str, Any] = {"stripe": stripe_client, "paystack": paystack_client}
     credentials = {"api_key": "sk_test_refetch", "signing_secrets": ["sk_test_refetch"]}
+
+    def keys() -> Keyring:
+        return Keyring(KEYS)
+
     return work_on(
         job_id,
-        {"refetch": lambda job: refetch(job, lambda gateway, _a: clients[gateway](credentials, api.url, "both"))},
+        {"refetch": lambda job: refetch(job, lambda gateway, _a: clients[gateway](credentials, api.url, "both"), keys)},
         worker,
         queues.bell(),
     )

@@ -24,6 +24,7 @@ from gatehouse.gateways.stripe.client import StripeClient
 from gatehouse.intake.record import Delivery, record
 from gatehouse.jobs.bell import Bell
 from gatehouse.jobs.claim import Worker, work_on
+from gatehouse.sealing import Keyring
 from tests.faults.ground import API_KEY, Ground
 from tests.faults.stream import MERCHANTS, SIGNING_SECRETS, StripeEvent
 from tests.support.gatehouse_database import GatehouseDatabase
@@ -230,7 +231,7 @@ def record_undisturbed(ground: Ground) -> None:
             for event in ground.sent.values():
                 if event.id not in there:
                     record(intake, _delivery(event), ground.keyring)
-            _do_jobs(worker, ground.undisturbed, client)
+            _do_jobs(worker, ground.undisturbed, client, ground.keyring)
     finally:
         client.close()
         worker.close()
@@ -244,11 +245,11 @@ def _delivery(event: StripeEvent) -> Delivery:
     return Delivery(account, translated, event.body, datetime.now(UTC), signed_by)
 
 
-def _do_jobs(worker: Database, database: GatehouseDatabase, client: StripeClient) -> None:
+def _do_jobs(worker: Database, database: GatehouseDatabase, client: StripeClient, keyring: Keyring) -> None:
     silent = Bell(unreachable_sqs(), {}, {})
     for (job_id,) in database.sql("select id from jobs where status = 'waiting' order by id"):
         workers: dict[str, Worker] = {
             "fetch_fee": lambda job: fetch_fee(job, client),
-            "refetch": lambda job: refetch(job, lambda _gateway, _account: client),
+            "refetch": lambda job: refetch(job, lambda _gateway, _account: client, lambda: keyring),
         }
         work_on(job_id, workers, worker, silent)

@@ -543,6 +543,83 @@ STORIES: dict[str, Story] = {
             },
         },
     ),
+    "a hint, the details of its payment and of its invoice, and a return": Story(
+        (
+            says(
+                "hint",
+                1,
+                PaymentFact(
+                    objects=(CHARGE,),
+                    status=PaymentStatus.PROCESSING,
+                    amount_minor=1035,
+                    currency="EUR",
+                    source="Recurring",
+                ),
+            ),
+            Told(
+                "detail",
+                60,
+                (
+                    PaymentFact(
+                        objects=(CHARGE,),
+                        status=PaymentStatus.COMPLETED,
+                        amount_minor=1035,
+                        received_minor=1035,
+                        surcharge_minor=35,
+                        currency="EUR",
+                        invoice_ref="~in",
+                        invoice_number="2577",
+                        source="Recurring",
+                    ),
+                ),
+                is_answer=True,
+            ),
+            Told(
+                "invoice",
+                61,
+                (
+                    InvoiceFact(
+                        objects=(ObjectName("invoice", "~in"),),
+                        status=InvoiceStatus.PAID,
+                        number="2577",
+                        total_minor=1000,
+                        paid_minor=1000,
+                        currency="EUR",
+                        customer_name="Ada",
+                        billing_address={"state": "VA"},
+                        lines=({"product": "Gold", "amount_minor": 1000, "quantity": 1},),
+                    ),
+                    PaymentFact(objects=(CHARGE,), invoice_ref="~in", invoice_number="2577", surcharge_minor=35),
+                ),
+                is_answer=True,
+            ),
+            Told("return", 62, (refund(REFUND, RefundStatus.COMPLETED, 100),), is_answer=True),
+        ),
+        {
+            "payments": {
+                "~ch": {
+                    "status": "partially_refunded",
+                    "amount_minor": 1035,
+                    "surcharge_minor": 35,
+                    "refunded_minor": 100,
+                    "source": "Recurring",
+                    "invoice_ref": "~in",
+                    "invoice_number": "2577",
+                }
+            },
+            "refunds": {"~re": {"status": "completed", "payment": "~ch"}},
+            "invoices": {
+                "~in": {
+                    "status": "paid",
+                    "paid_minor": 1000,
+                    "customer_name": "Ada",
+                    "billing_address": {"state": "VA"},
+                    "data_sent_status": "pending",
+                    "lines": [{"product": "Gold", "amount_minor": 1000, "quantity": 1}],
+                }
+            },
+        },
+    ),
     "the customer of a subscription changes its user": Story(
         (
             says("known", 1, CustomerFact(objects=(CUSTOMER,), app=OTHER_APP, user_id="u1", email="~a@example.com")),

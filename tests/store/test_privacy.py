@@ -33,6 +33,7 @@ from gatehouse.models.customers import NewCustomer, find_customer_by_email, save
 from gatehouse.models.orders import create_order, find_order, list_orders
 from gatehouse.models.payments import find_payment_by_object
 from gatehouse.models.privacy import customers_past_retention, erase_customer, export_customer
+from gatehouse.models.products import put_products
 from gatehouse.models.refunds import request_refund
 from gatehouse.sealing import Keyring
 from tests.intake.stories import ACCOUNT
@@ -118,6 +119,7 @@ def test_an_export_has_everything_and_an_erasure_leaves_nothing(
         "subscriptions": 1,
         "invoices": 1,
         "payouts": 1,
+        "memberships": 0,  # nothing here is paid by contract; tests/membership has those who are
     }
     assert known["customer"]["first_name"] == "Johnny"
     assert json.loads(json.dumps(known)) == known
@@ -238,8 +240,16 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
         gatehouse_database.sql(
             "insert into webhook_forward_logs (app, target_url, ok, merchant)"
             f" values ('nexai', 'https://app.example.com', true, '{merchant}');"
-            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1)"
+            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1);"
+            "insert into gateway_answers"
+            " (gateway, account, kind, object_id, merchant, answered_at, job_id, key_id, sealed)"
+            f" values ('stripe', '{merchant}', 'invoice', 'in_1', '{merchant}', now(), 1, 'k1', '');"
+            f"insert into category_rules (merchant, word, category) values ('{merchant}', 'cure', 'Cures');"
+            "insert into memberships (merchant, gateway, account, customer_ref, livemode, category, status_by_rule)"
+            f" values ('{merchant}', 'stripe', '{merchant}', 'cus_1', true, 'Cures', 'active');"
+            f"insert into health_data_reads (merchant, reader, kind, row_count) values ('{merchant}', 'x', 'export', 1)"
         )
+        put_products(api, merchant, [{"product_name": "Cure", "category": "Cures"}], actor="a test")
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
         " where c.relkind in ('r', 'p', 'v') and c.relnamespace = 'public'::regnamespace and not a.attisdropped"

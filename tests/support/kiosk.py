@@ -335,7 +335,7 @@ def _as_kiosks(block: list[str]) -> list[str]:
 
 
 def _with_an_account(text: str) -> str:
-    last = "        _mx_merchant(kept),\n"
+    last = "        _mx_merchant(kept, ports),\n"
     return _once(text, re.escape(last), f"{last}        _kiosk(kept),\n") + ACCOUNT
 
 

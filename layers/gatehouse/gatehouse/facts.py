@@ -106,6 +106,9 @@ class PaymentFact(NamedTuple):
     email: str | None = None  # of whoever pays
     subscription_ref: str | None = None  # the gateway's id of the subscription that it pays for
     invoice_ref: str | None = None  # the gateway's id of the invoice that it pays
+    invoice_number: str | None = None  # the merchant's number of that invoice
+    source: str | None = None  # how it was made, in the gateway's word: Recurring, Invoice, QuickPay, API …
+    surcharge_minor: int | None = None  # what of amount_minor is a surcharge for paying so; no invoice asks for it
     failure_code: str | None = None
     failure_message: str | None = None
     status_reason: str | None = None  # why cancelled or reversed
@@ -187,7 +190,9 @@ class InvoiceFact(NamedTuple):
     paid_minor: int | None = None
     currency: str | None = None
     customer_ref: str | None = None
+    customer_name: str | None = None
     email: str | None = None
+    billing_address: Mapping[str, str] | None = None  # name, address1, address2, city, state, zip, country
     subscription_ref: str | None = None
     attempts: int | None = None
     next_attempt_at: datetime | None = None
@@ -197,7 +202,8 @@ class InvoiceFact(NamedTuple):
     period_start: datetime | None = None
     period_end: datetime | None = None
     description: str | None = None
-    lines: Sequence[Mapping[str, Any]] | None = None  # {description, amount_minor, quantity, plan} each
+    # {product, description, amount_minor, quantity, plan} each, as far as it is said; product names what was sold
+    lines: Sequence[Mapping[str, Any]] | None = None
     metadata: dict[str, Any] | None = None
 
 

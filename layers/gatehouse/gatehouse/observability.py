@@ -111,6 +111,8 @@ METRICS = {
     "BellsNotRung": Metric("Count", "Jobs whose message could not be sent in time; the sweeper rings again."),
     "JobsDone": Metric("Count", "Jobs that were finished."),
     "JobsPostponed": Metric("Count", "Jobs that will be tried again later."),
+    "CredentialsRefused": Metric("Count", "Times that a gateway refused an account's credentials, or it has none."),
+    "JobsGivenWay": Metric("Count", "Jobs that let one of another merchant go first, as theirs has its share."),
     "JobsHeld": Metric("Count", "Jobs held back without a try: the app is paused or ill, or wants less speed."),
     "JobsBuried": Metric("Count", "Jobs that were given up and lie in the dead-letter queue."),
     "JobsRungAgain": Metric("Count", "Jobs that were due and not done, rung again by the sweeper."),

@@ -73,10 +73,22 @@ class Settings:
         "For how many days `gatehouse retention` keeps the sealed bytes of requests.", 400, least=1, most=36_500
     )
 
+    membership_grace_days: int = number(
+        "For how many days a renewal may be late before a membership is marked: a renewal was missed.",
+        3,
+        least=0,
+        most=365,
+    )
+    health_read_retention_days: int = number(
+        "For how many days it is kept who read which patient's data.", 2190, least=1, most=36_500
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")
     paystack_secret_arn: str = text("The same of Paystack.")
+    sayswitch_secret_arn: str = text("The same of SaySwitch.")
+    mx_merchant_secret_arn: str = text("The same of MX Merchant.")
     data_keys_secret_arn: str = text("Secret with the keys that seal stored payloads: {current, keys}.")
     enrichment_queue_url: str = text("Queue that rings for jobs which ask a gateway's API.")
     enrichment_dlq_url: str = text("Dead-letter queue of the same.")
@@ -96,6 +108,10 @@ class Settings:
     stripe_api_url: str = text("Address of Stripe's API.", "https://api.stripe.com")
     paypal_api_url: str = text("Address of PayPal's API; when empty PayPal's own, live or sandbox as the account is.")
     paystack_api_url: str = text("Address of Paystack's API.", "https://api.paystack.co")
+    sayswitch_api_url: str = text("Address of SaySwitch's API.", "https://backendapi.sayswitchgroup.com")
+    mx_merchant_api_url: str = text(
+        "Address of MX Merchant's API; when empty its own, live or sandbox as the account is or says."
+    )
 
     api_allowed_origins: str = text("Web pages that may call the API from a browser, by commas; none when empty.")
 

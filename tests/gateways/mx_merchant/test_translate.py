@@ -126,9 +126,28 @@ class TestHint:
     def test_no_event_ends_a_refund(self, sample: str, code: object) -> None:
         assert refund(told(sample, responseCode=code)).status is RefundStatus.PENDING
 
-    def test_there_is_nobody_to_ask_yet(self) -> None:
-        assert frozenset() == ASKABLE
-        assert {event_of(path.read_bytes()).needs for path in SAMPLES.values()} == {()}
+    def test_the_api_is_asked_about_every_payment_and_refund(self) -> None:
+        for name, path in SAMPLES.items():
+            needs = event_of(path.read_bytes()).needs
+            assert len(needs) == (0 if name.startswith(("Chargeback", "Deposit")) else 1), name
+            assert all(need.arguments["kind"] in ASKABLE for need in needs)
+
+    @pytest.mark.parametrize(
+        ("sample", "kind", "says", "amount_minor"),
+        [
+            ("PaymentSuccess", "payment", "paid", 1111),
+            ("PaymentFail", "payment", "failed", 1111),
+            ("RefundCreated", "refund", "refunded", 1000),
+            ("PaymentSuccess__of_a_return", "refund", "refunded", 1000),
+            ("PaymentFail__of_a_return", "refund", "failed", 1000),
+        ],
+    )
+    def test_the_question_says_what_the_event_hints_at(
+        self, sample: str, kind: str, says: str, amount_minor: int
+    ) -> None:
+        [need] = event_of(SAMPLES[sample].read_bytes()).needs
+        assert (need.topic, need.arguments["kind"], need.arguments["event_says"]) == ("refetch", kind, says)
+        assert need.arguments["event_amount_minor"] == amount_minor
 
     @pytest.mark.req("G15")
     def test_the_account_alone_knows_whether_money_is_real(self) -> None:
@@ -182,11 +201,12 @@ class TestPayment:
             ([], {}),
             ({"room": 7, "why": None, "list": [1]}, {"room": "7"}),
             ('{"room": "7"}', {"room": "7"}),
-            ({"source": "theirs"}, {}),  # where MX Merchant says it, its own word is the one that memberships go by
+            ({"source": "theirs"}, {"source": "theirs"}),  # beside MX Merchant's own word, which has its column
         ],
     )
     def test_the_merchants_own_fields_and_where_it_was_made(self, said: object, kept: dict[str, str]) -> None:
-        assert fact(told("PaymentSuccess", customFields=said)).metadata == kept | {"source": "QuickPay"}
+        found = fact(told("PaymentSuccess", customFields=said))
+        assert (found.metadata or {}, found.source) == (kept, "QuickPay")
 
     @pytest.mark.parametrize("source", [None, ..., {}, []])
     def test_with_nothing_said_there_is_no_metadata(self, source: object) -> None:

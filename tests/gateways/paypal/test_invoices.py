@@ -93,7 +93,7 @@ class TestShapes:
             "USD",
             "example@example.com",
         )
-        assert found.lines == [{"description": "Sutures", "amount_minor": 50000, "quantity": 100}]
+        assert found.lines == [{"product": "Sutures", "description": "Sutures", "amount_minor": 50000, "quantity": 100}]
 
     def test_v2(self) -> None:
         found = invoice(event_of(NEW))
@@ -148,7 +148,7 @@ class TestAmounts:
     )
     def test_of_a_line(self, quantity: object, amount_minor: int | None, written: object) -> None:
         found = invoice(told_v2(items=[{"name": "X", "quantity": quantity, "unit_amount": usd("10.00")}]))
-        line = {"description": "X", "amount_minor": amount_minor, "quantity": written}
+        line = {"product": "X", "description": "X", "amount_minor": amount_minor, "quantity": written}
         assert found.lines == [{word: value for word, value in line.items() if value is not None}]
         json.dumps(found.lines)
 

@@ -157,6 +157,8 @@ class TestSubscriptions:
             period_start=datetime(2021, 11, 10, 13, tzinfo=UTC),
             period_end=datetime(2021, 11, 10, 13, 59, 59, tzinfo=UTC),
             description="Insufficient Funds",
+            # Paystack shows no lines of such an invoice: it is for the plan.
+            lines=({"product": "Gold", "description": "Gold", "amount_minor": 50000, "quantity": 1, "plan": "PLN_1"},),
         )
 
     def test_its_latest_invoice_leads_to_its_payment_once_it_is_paid(self) -> None:
@@ -187,7 +189,7 @@ class TestInvoices:
         subscription = the(SubscriptionFact, event)
         assert (subscription.status, subscription.amount_minor) == (SubscriptionStatus.ACTIVE, 50000)
         assert subscription.next_payment_at == datetime(2016, 5, 19, 7, tzinfo=UTC)
-        assert asked(event) == []
+        assert asked(event) == [("refetch", "subscription", "SUB_l07i1s6s39nmytr")]  # for the name of its plan
 
     def test_the_payment_that_it_links_is_that_of_the_charge(self) -> None:
         charge = the(PaymentFact, told("charge.success__of_a_subscription"))
@@ -264,14 +266,14 @@ class TestPaymentRequests:
         assert (invoice.status, invoice.total_minor, invoice.paid_minor) == (InvoiceStatus.PAID, 5000, 5000)
         assert invoice.number == "4"
         assert invoice.lines == (
-            {"description": "Pancake & Sausage", "amount_minor": 2000, "quantity": 1},
-            {"description": "Chicken Salad", "amount_minor": 3000, "quantity": 1},
+            {"product": "Pancake & Sausage", "description": "Pancake & Sausage", "amount_minor": 2000, "quantity": 1},
+            {"product": "Chicken Salad", "description": "Chicken Salad", "amount_minor": 3000, "quantity": 1},
         )
 
     def test_its_customer_is_asked_for_where_it_is_a_number(self) -> None:
         assert asked(told("paymentrequest.pending")) == [("refetch", "payment_request", "PRQ_y0paeo93jh99mho")]
         whole = told("paymentrequest.pending", customer={"customer_code": "CUS_1", "email": "a@example.com"})
-        assert asked(whole) == []
+        assert asked(whole) == [("refetch", "payment_request", "PRQ_y0paeo93jh99mho")]  # for its lines
         assert (the(InvoiceFact, whole).customer_ref, the(InvoiceFact, whole).email) == ("CUS_1", "a@example.com")
         assert kinds(whole) == ["invoice", "customer"]
 

@@ -124,9 +124,25 @@ class TestHint:
         assert payout(told("payout.failed", gateway_response="No such account")).failure_message == "No such account"
         assert payout(told("payout.successful", message="Approved")).failure_message is None
 
-    def test_there_is_nobody_to_ask_yet(self) -> None:
-        assert frozenset() == ASKABLE
-        assert {event_of(path.read_bytes()).needs for path in SAMPLES.values()} == {()}
+    def test_the_api_is_asked_about_whatever_an_event_names(self) -> None:
+        for name, path in SAMPLES.items():
+            [need] = event_of(path.read_bytes()).needs
+            assert need.topic == "refetch", name
+            assert need.arguments["kind"] in ASKABLE
+
+    @pytest.mark.parametrize(
+        ("sample", "kind", "says"),
+        [
+            ("payment.success", "reference", "paid"),
+            ("payment.failed", "reference", "failed"),
+            ("transaction.pending", "reference", "pending"),
+            ("refund.processed", "refund", "paid"),
+            ("payout.reversed", "payout", "failed"),
+        ],
+    )
+    def test_the_question_says_what_the_event_hints_at(self, sample: str, kind: str, says: str) -> None:
+        [need] = event_of(SAMPLES[sample].read_bytes()).needs
+        assert (need.arguments["kind"], need.arguments["event_says"]) == (kind, says)
 
 
 class TestEnvelope:

@@ -344,7 +344,7 @@ class TestFetch:
         [
             ({"data": [], "has_more": True}, "goes on, and not where", True),
             ({"data": [{"amount": 1}], "has_more": True}, "goes on, and not where", True),
-            ({"data": [{"id": "re_1"}], "has_more": True}, "has more refunds than", False),
+            ({"data": [{"id": "re_1"}], "has_more": True}, "has more than", False),
         ],
     )
     def test_a_list_that_does_not_end_is_given_up(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from gatehouse.accounts import GatewayAccount
+from gatehouse.errors import GatewayObjectMissing
 from gatehouse.facts import ObjectName, PaymentFact
 from gatehouse.intake.record import fetched_facts
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed
@@ -25,7 +26,10 @@ def fetch_fee(job: Job, client: FeeClient, *, now: Callable[[], datetime] = lamb
         kind, object_id = job.arguments["kind"], job.arguments["id"]
     except KeyError as missing:
         return Hopeless(f"the job does not say its {missing}")
-    fee = client.payment_fee(kind, object_id)
+    try:
+        fee = client.payment_fee(kind, object_id)
+    except GatewayObjectMissing as missing:  # the event may be ahead of what the gateway's API shows
+        return Postponed(str(missing))
     if fee is None:
         return Postponed("the gateway does not know the fee yet")
     fee_minor, fee_currency = fee

@@ -1,6 +1,6 @@
 """Which worker does the jobs of which topic of the enrichment queue."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,29 +9,44 @@ from gatehouse.database.connection import database
 from gatehouse.enrichment.fees import fetch_fee
 from gatehouse.enrichment.refetch import refetch
 from gatehouse.enrichment.refunds import RefundClient, send_refund
+from gatehouse.enrichment.troubles import AskedAccount, asked
 from gatehouse.errors import GatewayError, SettingError
 from gatehouse.gateways import NAMES, gateway_named
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
 from gatehouse.jobs.claim import Hopeless, Job, Outcome, Worker
+from gatehouse.membership.reclassify import reclassify
 from gatehouse.models.accounts import find_account
 from gatehouse.secrets import secret
 from gatehouse.settings import settings
+
+THREADS = 5  # a batch is worked on side by side: an API that is slow to answer holds up no other job of it
 
 
 def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic."""
     return {
-        "fetch_fee": _fetch_fee,
-        "refetch": lambda job: refetch(job, _client_of),
+        "fetch_fee": lambda job: _asked(job, lambda client: _fee(job, client)),
+        "refetch": lambda job: _asked(
+            job, lambda client: refetch(job, lambda _gateway, _account: client, process_keyring)
+        ),
         "send_refund": lambda job: send_refund(job, _refund_client_of, database()),
+        "reclassify": lambda job: reclassify(job, database()),
     }
 
 
-def _fetch_fee(job: Job) -> Outcome:
-    gateway, account = job.arguments.get("gateway"), job.arguments.get("account")
-    client = _client_of(str(gateway), str(account))
+def _asked(job: Job, work: Callable[[Any], Outcome]) -> Outcome:
+    """Let a job ask with the client of its account, unless that is in trouble."""
+    gateway, account = str(job.arguments.get("gateway")), str(job.arguments.get("account"))
+    if gateway not in NAMES or not getattr(gateway_named(gateway), "ASKABLE", None):
+        return Hopeless(f"no client asks {gateway}")
+    credentials, mode = _credentials(gateway, account)
+    asked_account = AskedAccount(gateway, account, credentials)
+    return asked(job, asked_account, database(), lambda: _client(gateway, credentials, mode), work)
+
+
+def _fee(job: Job, client: Any) -> Outcome:
     if not hasattr(client, "payment_fee"):
-        return Hopeless(f"no client of {gateway} knows fees")
+        return Hopeless(f"no client of {job.arguments.get('gateway')} knows fees")
     return fetch_fee(job, client)
 
 
@@ -39,7 +54,10 @@ def _client_of(gateway: str, account: str) -> Any:
     """Return the client of an account; raise GatewayError where a gateway has none."""
     if gateway not in NAMES or not getattr(gateway_named(gateway), "ASKABLE", None):
         raise GatewayError(f"no client asks {gateway}", retry_helps=False)
-    credentials, mode = _credentials(gateway, account)
+    return _client(gateway, *_credentials(gateway, account))
+
+
+def _client(gateway: str, credentials: Mapping[str, Any], mode: str) -> Any:
     client = import_module(f"gatehouse.gateways.{gateway}.client")  # here: only the gateway that is asked is imported
     return client.client_of(credentials, getattr(settings(), f"{gateway}_api_url"), mode)
 

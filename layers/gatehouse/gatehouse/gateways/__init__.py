@@ -9,10 +9,11 @@ gateway ends there. ASKABLE are the kinds of object names that its client can be
 something open, the job `refetch` asks.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gatehouse.facts import Fact, Need
 
@@ -25,11 +26,31 @@ class Verified(NamedTuple):
     secret_index: int
 
 
+class RawAnswer(NamedTuple):
+    """What a gateway's API answered about one object, whole, so that it can be kept."""
+
+    kind: str
+    object_id: str
+    said: Mapping[str, Any]
+
+
+class Ask(NamedTuple):
+    """An object that an answer leads to, to be asked about next: by a job of its own, which may have to wait for it."""
+
+    kind: str
+    id: str
+    because: str = ""  # asked about once for each reason; empty: once for each answer that leads to it
+
+
 class Fetched(NamedTuple):
     """What a gateway's API said about an object when it was asked: facts, timed by the answer."""
 
     facts: tuple[Fact, ...]
     answered_at: datetime
+    needs: tuple[Ask, ...] = ()  # what the answer leads to: the details of a payment name its invoice
+    answers: tuple[RawAnswer, ...] = ()  # what is to be kept of it, sealed
+    # Of an event that only hints: whether the gateway says the same as it. None where no event is to be confirmed.
+    confirms: bool | None = None
 
 
 class Credential(NamedTuple):
@@ -43,9 +64,13 @@ class Credential(NamedTuple):
     is_made_here: bool = False  # where nothing is given, we make one up
 
 
-def refetch(gateway: str, account: str, kind: str, object_id: str, because: str) -> Need:
-    """Return the job that asks a gateway's API for an object; one for each reason (an event's id, a moment)."""
-    arguments = {"gateway": gateway, "account": account, "kind": kind, "id": object_id}
+def refetch(gateway: str, account: str, kind: str, object_id: str, because: str, **hints: Any) -> Need:
+    """Return the job that asks a gateway's API for an object; one for each reason (an event's id, a moment).
+
+    `hints` are what the event knows of the object, as the client's `fetch` takes them.
+    """
+    known = {name: value for name, value in hints.items() if value is not None}
+    arguments = {"gateway": gateway, "account": account, "kind": kind, "id": object_id, **known}
     return Need("refetch", f"{gateway}/{account}/{kind}/{object_id}/{because}", arguments)
 
 

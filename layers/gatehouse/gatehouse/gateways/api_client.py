@@ -72,9 +72,14 @@ class ApiClient:
         *,
         is_safe: bool | None = None,
         headers: Mapping[str, str] | None = None,
+        list_name: str | None = None,
+        may_be_empty: bool = False,
         **request: Any,
     ) -> Answer:
         """Send one request and return its JSON object; raise GatewayError for everything else.
+
+        Where `list_name` is given, a bare list is an answer too, and is returned under that name; with `may_be_empty`
+        an answer without a body is an empty object.
 
         What is safe to send twice (every GET, and what carries an idempotency key) is sent again after a network
         error, a 429 or a fault of the gateway's own, three times in all and with growing waits.
@@ -83,7 +88,7 @@ class ApiClient:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             self._keep_the_rate()
             try:
-                return self._asked_once(method, path, headers, request)
+                return self._asked_once(method, path, headers, list_name, may_be_empty, request)
             except GatewayError as error:
                 wait = error.retry_after_seconds or FIRST_WAIT_SECONDS * 2 ** (attempt - 1) * _random.uniform(0.8, 1.2)
                 last = attempt == MOST_ATTEMPTS or not may_repeat or not error.retry_helps
@@ -101,7 +106,13 @@ class ApiClient:
             self._sleep(wait)
 
     def _asked_once(
-        self, method: str, path: str, headers: Mapping[str, str] | None, request: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        list_name: str | None,
+        may_be_empty: bool,
+        request: Mapping[str, Any],
     ) -> Answer:
         import httpx
 
@@ -112,7 +123,7 @@ class ApiClient:
         except httpx.HTTPError as reason:
             message = f"{self._gateway} did not answer {method} {path}: {type(reason).__name__}"
             raise GatewayError(message, retry_helps=True) from reason
-        said = _json_object(response)
+        said = {} if may_be_empty and not response.content else _json_object(response, list_name)
         if not 200 <= response.status_code < 300:
             raise self._refusal(f"{method} {path}", response, said or {})
         if said is None:
@@ -159,10 +170,13 @@ class Rate:
             return wait
 
 
-def _json_object(response: "httpx.Response") -> dict[str, Any] | None:
+def _json_object(response: "httpx.Response", list_name: str | None = None) -> dict[str, Any] | None:
     """Return the JSON of an answer, read as strictly as an event; its facts end in the same columns."""
+    content = response.content
+    if list_name and content.lstrip().startswith(b"["):
+        content = f'{{"{list_name}":'.encode() + content + b"}"
     try:
-        return read_json_object(response.content)
+        return read_json_object(content)
     except RequestRefused:  # cut short, or the page of some proxy
         return None
 

@@ -15,6 +15,7 @@ from gatehouse.database.connection import Database
 from gatehouse.errors import InputRefused, RequestRefused, TooManyRequests
 from gatehouse.jobs.bell import Bell, bell
 from gatehouse.models.api_keys import ROLES, Use, use_key
+from gatehouse.models.memberships import may_read_health_data
 from gatehouse.observability import log
 
 MERCHANT_HEADER = "Gatehouse-Merchant"
@@ -102,6 +103,34 @@ async def writer(caller: Reader) -> Caller:
 
 
 Writer = Annotated[Caller, Depends(writer)]
+
+
+async def health_reader(request: Request, caller: Reader) -> Caller:
+    """Return who calls, if the key may see products, memberships and patients."""
+    if not may_read_health_data(desk_of(request).database(), caller.merchant, caller.key_id):
+        raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
+    return caller
+
+
+HealthReader = Annotated[Caller, Depends(health_reader)]
+
+
+async def health_writer(caller: HealthReader) -> Caller:
+    """Return who calls, if the key may see health data and change something."""
+    return await writer(caller)
+
+
+HealthWriter = Annotated[Caller, Depends(health_writer)]
+
+
+async def health_admin(caller: HealthReader) -> Caller:
+    """Return who calls, if the key may see who read what."""
+    if not caller.may("admin"):
+        raise RequestRefused("Only an admin's key may ask for this.", code="ROLE_TOO_LOW", status=403)
+    return caller
+
+
+HealthAdmin = Annotated[Caller, Depends(health_admin)]
 
 
 async def operator(caller: Reader) -> Caller:

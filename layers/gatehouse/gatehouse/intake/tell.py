@@ -14,7 +14,10 @@ _REFERENCES = {"customer_ref": "customer", "subscription_ref": "subscription", "
 # Ids, references and phone numbers stay as they are: one of digits may look like a card's, and without it nothing finds
 # its row, its order or its owner again.
 AS_THEY_ARE = frozenset(
-    (*_REFERENCES, "batch_ref", "destination", "payment", "reference", "number", "plan", "user_id", "phone")
+    (
+        *_REFERENCES,
+        *("batch_ref", "destination", "payment", "reference", "number", "invoice_number", "plan", "user_id", "phone"),
+    )
 )
 _NO_WORDS = frozenset(("objects",))
 _KIND_OF = {kind: known.name for kind, known in KINDS.items()}

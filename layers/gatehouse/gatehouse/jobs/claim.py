@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from gatehouse.database.connection import Database
+from gatehouse.database.flush import Result
 from gatehouse.database.sql import Bound, load_statements
 from gatehouse.errors import GatehouseError, QueryError
 from gatehouse.jobs.bell import Bell, Burial
@@ -17,6 +19,7 @@ sql = load_statements(Path(__file__).with_name("jobs.sql"))
 
 LEASE_LOST = "GH002"
 TELL_SECONDS = 2.0
+GAVE_WAY = "another merchant's work went first"
 METRIC_OF = {"done": "JobsDone", "postponed": "JobsPostponed", "held": "JobsHeld", "buried": "JobsBuried"}
 
 
@@ -31,6 +34,7 @@ class Job(NamedTuple):
     attempts: int
     lease_token: UUID
     livemode: bool | None = None  # of the event that left it; None where no event did
+    event_occurred_at: datetime | None = None  # when that event says that it happened
 
 
 class Done(NamedTuple):
@@ -72,8 +76,12 @@ def work_on(
     row = _claim(database, job_id, burial)
     if row is None:
         return "nothing to do"
+    beside = row.pop("beside")
     job = Job(**row)
     topic = TOPICS[job.topic]
+    if topic.fair_share is not None and beside >= topic.fair_share:
+        job = _fairer(job, topic.fair_share, database, bell)
+        topic = TOPICS[job.topic]
     if job.attempts > topic.most_attempts:  # it kills its worker each time, so no verdict was ever written
         outcome: Outcome = Hopeless(f"its worker vanished; given up after {topic.most_attempts} attempts")
     else:
@@ -97,6 +105,27 @@ def _claim(database: Database, job_id: int, burial: int | None) -> dict[str, Any
     lease_seconds = max(topic.lease_seconds for topic in TOPICS.values())
     rows = database.query(sql.claim, id=job_id, burial=burial, lease_seconds=lease_seconds)
     return dict(rows[0]) if rows else None
+
+
+def _fairer(job: Job, share: int, database: Database, bell: Bell) -> Job:
+    """Return the job of a merchant who has less than their share at work, in the place of this one; or this one.
+
+    The one that gives way is rung for again: it stands behind what is in the queue by now. So a merchant with a long
+    backlog, or a slow gateway, keeps others waiting for one job at most, and has all workers where nobody else waits.
+    """
+    topics = [topic.name for topic in TOPICS.values() if topic.queue == TOPICS[job.topic].queue]
+    lease_seconds = max(topic.lease_seconds for topic in TOPICS.values())
+    rows = database.query(
+        sql.claim_of_another, merchant=job.merchant, topics=topics, share=share, lease_seconds=lease_seconds
+    )
+    if not rows:
+        return job
+    database.query(sql.hold, id=job.id, token=job.lease_token, error=GAVE_WAY, delay_seconds="0")
+    bell.ring([(job.id, job.topic)])
+    metrics.count("JobsGivenWay", topic=job.topic)
+    other = dict(rows[0])
+    other.pop("beside")
+    return Job(**other)
 
 
 def _outcome(worker: Worker, job: Job) -> Outcome:
@@ -130,13 +159,23 @@ def _finish(job: Job, outcome: Done, database: Database, bell: Bell) -> str:
     try:
         # The effects first: their locks are those that a recording takes before it writes jobs. The other way round the
         # two could wait for each other. A lost lease undoes them, wherever in the flush it shows.
-        database.flush([*outcome.effects, finish])
+        results = database.flush([*outcome.effects, finish])
     except QueryError as error:
         if error.sqlstate == LEASE_LOST:
             return "lost"
         # The database refuses what the work came to, and would refuse it again: a person has to look.
         return _bury(job, f"{error.code}: {error}", database, bell)
+    # What the work has led to goes on at once; a bell that is not rung now is the sweeper's.
+    if left := _jobs_left(results):
+        bell.ring(left)
     return "done"
+
+
+def _jobs_left(results: Sequence[Result]) -> list[tuple[int, str]]:
+    """Return the jobs (id, topic) that the effects of some work have written, as their statements tell them."""
+    told = [row for result in results for row in result.rows]
+    lists = [row.get("jobs") or (row.get("outcome") or {}).get("jobs") or () for row in told]
+    return [(job["id"], job["topic"]) for jobs in lists for job in jobs]
 
 
 def _bury(job: Job, reason: str, database: Database, bell: Bell, effects: Sequence[Bound] = ()) -> str:

@@ -17,7 +17,32 @@ where id = :id::bigint
       or (status = 'dead' and burials = :burial::integer)
   )
 returning id, topic, business_key, merchant, arguments, attempts, lease_token,
-    (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode;
+    (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode,
+    (select e.occurred_at from webhook_events e where e.id = jobs.webhook_event_id) as event_occurred_at,
+    (select count(*) from jobs o where o.status = 'leased' and o.merchant = jobs.merchant and o.topic = jobs.topic
+        and o.id <> jobs.id) as beside;
+
+-- name: claim_of_another
+-- Leases the job that has waited longest among those of merchants with less than their share at work; the merchant who
+-- has it is left out.
+update jobs
+set status = 'leased', attempts = attempts + 1, lease_token = gen_random_uuid(),
+    lease_until = now() + make_interval(secs => :lease_seconds::integer),
+    ring_after = now() + make_interval(secs => :lease_seconds::integer)
+where id = (
+    select w.id from jobs w
+    where w.status = 'waiting' and w.due_at <= now() and w.topic = any (:topics::text[])
+      and w.merchant <> :merchant::text
+      and (select count(*) from jobs o where o.status = 'leased' and o.merchant = w.merchant and o.topic = w.topic) < :share::integer
+    order by w.ring_after
+    limit 1
+    for update skip locked
+)
+returning id, topic, business_key, merchant, arguments, attempts, lease_token,
+    (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode,
+    (select e.occurred_at from webhook_events e where e.id = jobs.webhook_event_id) as event_occurred_at,
+    (select count(*) from jobs o where o.status = 'leased' and o.merchant = jobs.merchant and o.topic = jobs.topic
+        and o.id <> jobs.id) as beside;
 
 -- name: keep
 -- Extends a lease that is still ours.

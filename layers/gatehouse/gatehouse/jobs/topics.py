@@ -17,6 +17,8 @@ class Topic(NamedTuple):
     most_attempts: int
     first_backoff_seconds: int
     longest_backoff_seconds: int = LONGEST_BACKOFF_SECONDS
+    # How many of one merchant's jobs are worked on before those of others go first; None: as they come.
+    fair_share: int | None = None
 
 
 TOPICS = {
@@ -24,10 +26,12 @@ TOPICS = {
     for topic in (
         # A fee is there within seconds for a card and within days for a bank debit: 20 attempts are about 3 days.
         # What an event left open is there within seconds, unless the gateway is down: 12 attempts are about 9 hours.
-        Topic("refetch", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
-        Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30),
+        Topic("refetch", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10, fair_share=3),
+        Topic("fetch_fee", "enrichment", lease_seconds=90, most_attempts=20, first_backoff_seconds=30, fair_share=3),
         # Of an interrupted refund the first few attempts look for it at the gateway: 12 attempts are about 9 hours.
         Topic("send_refund", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
+        # Steps of our own database, each of which is kept: only a defect makes it fail again and again.
+        Topic("reclassify", "enrichment", lease_seconds=90, most_attempts=12, first_backoff_seconds=10),
         # An app that is down for a weekend still gets everything: 15 deliveries are about four days.
         Topic(
             "forward",

@@ -75,6 +75,8 @@ from (
     select key_id, count(*) as accounts, 0 as payloads from gateway_accounts group by key_id
     union all
     select key_id, 0, count(*) from webhook_payloads group by key_id
+    union all
+    select key_id, 0, count(*) from gateway_answers group by key_id
 ) as sealed
 group by key_id
 order by key_id;

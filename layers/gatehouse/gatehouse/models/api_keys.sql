@@ -7,14 +7,16 @@ from use_api_key(:id::text, :hash::bytea);
 
 -- name: add_key
 -- Keep a new key, of which only the hash is known from now on.
-insert into api_keys (id, merchant, role, name, hash, rate_per_minute, expires_at)
+insert into api_keys (id, merchant, role, name, hash, rate_per_minute, expires_at, may_read_health_data)
 values (:id::text, :merchant::text, :role::text, :name::text, :hash::bytea, :rate_per_minute::integer,
-        :expires_at::timestamptz)
-returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at;
+        :expires_at::timestamptz, :may_read_health_data::boolean)
+returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
+          may_read_health_data;
 
 -- name: list_keys
 -- All keys, those that still work first.
-select id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at
+select id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
+       may_read_health_data
 from api_keys
 order by revoked_at is not null or coalesce(expires_at <= now(), false), created_at, id;
 
@@ -22,4 +24,5 @@ order by revoked_at is not null or coalesce(expires_at <= now(), false), created
 -- End a key for ever; one that is revoked already keeps the time of the first.
 update api_keys set revoked_at = coalesce(revoked_at, now())
 where id = :id::text
-returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at;
+returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
+          may_read_health_data;

@@ -5,7 +5,8 @@
 -- Payments, newest first, with any of the filters; the page before ended at `after_at` and `after_id`.
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
        fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       failure_code, failure_message, status_reason, metadata, completed_at, first_fact_at, last_fact_at
+       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
+       first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where merged_into is null
   and (:gateway::text is null or gateway = :gateway::text)
@@ -32,7 +33,8 @@ with recursive kept as (
 )
 select id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency,
        fee_minor, fee_currency, method, reference, customer_ref, email, app, user_id, plan, subscription_ref, invoice_ref,
-       failure_code, failure_message, status_reason, metadata, completed_at, first_fact_at, last_fact_at
+       invoice_number, source, surcharge_minor, failure_code, failure_message, status_reason, metadata, completed_at,
+       first_fact_at, last_fact_at, product_name, product_category, is_recurring
 from payments
 where id = (select id from kept where merged_into is null);
 
@@ -128,7 +130,7 @@ where id = :id::bigint;
 -- name: list_invoices
 -- Invoices, newest first, with any of the filters; the page before ended at `after_at` and `after_id`.
 select id, merchant, gateway, account, livemode, gateway_id, status, number, total_minor, due_minor, paid_minor, currency,
-       customer_ref, email, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at, period_start,
+       customer_ref, customer_name, email, billing_address, data_sent_status, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at, period_start,
        period_end, description, lines, metadata, first_fact_at, last_fact_at
 from invoices
 where (:gateway::text is null or gateway = :gateway::text)
@@ -146,7 +148,7 @@ limit :most::integer;
 -- name: find_invoice
 -- One of them.
 select id, merchant, gateway, account, livemode, gateway_id, status, number, total_minor, due_minor, paid_minor, currency,
-       customer_ref, email, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at, period_start,
+       customer_ref, customer_name, email, billing_address, data_sent_status, subscription_ref, attempts, next_attempt_at, issued_at, due_at, paid_at, period_start,
        period_end, description, lines, metadata, first_fact_at, last_fact_at
 from invoices
 where id = :id::bigint;

@@ -23,8 +23,11 @@ class Retained(NamedTuple):
 
 def export_customer(store: Store, merchant: str, email: str) -> dict[str, Any]:
     """Return everything that is known of a person, ready for JSON; raise NotFound where that is nothing."""
-    (rows,) = flush_for(store, merchant, sql.export_customer(email=checked_email(email)))
-    known: dict[str, Any] = rows[0]["known"]
+    address = checked_email(email)
+    rows, memberships = flush_for(
+        store, merchant, sql.export_customer(email=address), sql.memberships_of_person(email=address)
+    )
+    known: dict[str, Any] = rows[0]["known"] | {"memberships": memberships[0]["known"]}
     if not any(known.values()):
         raise NotFound("nothing is known of this e-mail address")
     return known
@@ -41,11 +44,17 @@ def erase_customer(
     for attempt in range(1, MOST_ATTEMPTS + 1):
         try:
             with database.transaction() as transaction:
-                (rows,) = flush_for(transaction, merchant, sql.erase_customer(email=address), actor=actor)
+                answers, rows = flush_for(
+                    transaction,
+                    merchant,
+                    sql.erase_gateway_answers(email=address),  # first: afterwards nothing leads to them
+                    sql.erase_customer(email=address),
+                    actor=actor,
+                )
                 if dry_run:
                     transaction.undo()
             done: dict[str, int] = rows[0]["done"]
-            return done
+            return done | {"gateway_answers": answers[0]["erased"]}
         except TransactionConflict:  # with an event of the same person that was being recorded
             if attempt == MOST_ATTEMPTS:
                 raise

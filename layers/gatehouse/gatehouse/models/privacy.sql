@@ -4,6 +4,14 @@
 -- Everything that is known of a person.
 select export_customer(:email::text) as known;
 
+-- name: memberships_of_person
+-- The memberships of a person.
+select memberships_of_person(:email::text) as known;
+
+-- name: erase_gateway_answers
+-- Deletes what the gateways' APIs answered about a person; how many answers.
+select erase_gateway_answers(:email::text) as erased;
+
 -- name: erase_customer
 -- Erases a person; how many rows of each table were changed.
 select erase_customer(:email::text) as done;

@@ -1,4 +1,7 @@
-"""Sealed payloads are kept for some days: older months are dropped whole, and months to come are made ahead."""
+"""Sealed payloads are kept for some days: older months are dropped whole, and months to come are made ahead.
+
+What the gateways' APIs answered is kept as long: an answer goes as soon as it is older.
+"""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +22,7 @@ class Retention(NamedTuple):
     dropped: list[Row]
     kept: list[Row]
     made: int
+    answers: int  # of the gateways' APIs that went
 
 
 def drop_old_payloads(database: Database, *, days: int, dry_run: bool = False) -> Retention:
@@ -26,8 +30,13 @@ def drop_old_payloads(database: Database, *, days: int, dry_run: bool = False) -
     made = [] if dry_run else [sql.make_payload_partitions(months_ahead=MONTHS_AHEAD)]
     try:
         # The drop comes first: what it locks is locked alone, and asked for once.
-        dropped, *others, kept = database.flush(
-            [sql.drop_old_payloads(days=days, dry_run=dry_run), *made, sql.kept_payloads()]
+        dropped, *others, answers, kept = database.flush(
+            [
+                sql.drop_old_payloads(days=days, dry_run=dry_run),
+                *made,
+                sql.drop_old_answers(days=days, dry_run=dry_run),
+                sql.kept_payloads(),
+            ]
         )
     except TransactionConflict as conflict:
         raise ServiceUnavailable(
@@ -39,4 +48,5 @@ def drop_old_payloads(database: Database, *, days: int, dry_run: bool = False) -
         dropped.rows,
         [row for row in kept.rows if row["partition"] not in gone or row["is_default"]],
         others[0].rows[0]["made"] if others else 0,
+        answers.rows[0]["answers"],
     )

@@ -8,6 +8,10 @@ select make_payload_partitions(:months_ahead::integer) as made;
 -- Drops what is older than some days, or only says what that would be.
 select partition, payloads, oldest from drop_old_payloads(:days::integer, :dry_run::boolean);
 
+-- name: drop_old_answers
+-- Deletes the answers of gateways that are older than some days, or only counts them.
+select drop_old_answers(:days::integer, :dry_run::boolean) as answers;
+
 -- name: kept_payloads
 -- What is kept, by partition; the number of a month's payloads is an estimate.
 select c.relname::text as partition, greatest(c.reltuples, 0)::bigint as payloads,

@@ -20,7 +20,9 @@ PERSONAL = {
     "payout": frozenset(("failure_message", "metadata", "destination")),
     "customer": frozenset(("email", "name", "phone", "user_id", "metadata")),
     "subscription": frozenset(("email", "user_id", "metadata", "customer_ref", "cancel_reason")),
-    "invoice": frozenset(("email", "customer_ref", "description", "lines", "metadata")),
+    "invoice": frozenset(
+        ("email", "customer_ref", "customer_name", "billing_address", "description", "lines", "metadata")
+    ),
 }
 MASK = "(personal)"
 

@@ -2,8 +2,10 @@
 
 MX Merchant signs nothing, so an event is a hint: what it says is kept as said, and its step is never final. A payment
 is processing at most, a refund and a deposit are pending; they are completed, settled or failed by what the API answers
-about them and by nothing else. Of which payment a refund is, only the API says. It says nothing of disputes: what a
-Chargeback tells is all that can be known, and so its own word for where the dispute stands is taken.
+about them and by nothing else. So each event of a payment or a refund leaves a job that asks, and says what the event
+hints at: it is confirmed where the answer says the same. Of which payment a refund is, only the API says. It says
+nothing of disputes: what a Chargeback tells is all that can be known, and so its own word for where the dispute stands
+is taken.
 
 No sample of a Chargeback or a Deposit is public. They are read as far as they are like the others: flat, with an id.
 """
@@ -21,6 +23,7 @@ from gatehouse.facts import (
     DisputeStatus,
     Event,
     Fact,
+    Need,
     ObjectName,
     PaymentFact,
     PaymentStatus,
@@ -29,6 +32,7 @@ from gatehouse.facts import (
     RefundFact,
     RefundStatus,
 )
+from gatehouse.gateways import refetch
 from gatehouse.gateways.fields import (
     MOST_ID_CHARACTERS,
     identifier,
@@ -43,7 +47,7 @@ from gatehouse.gateways.identity import MADE_EVENT_ID, made_event_id
 from gatehouse.gateways.json_body import read_json_object
 
 NAME = "mx_merchant"
-ASKABLE: frozenset[str] = frozenset()
+ASKABLE = frozenset(("payment", "refund", "invoice", "customer"))
 
 # The events of payments, and the step that each may claim at most.
 PAYMENTS = {
@@ -52,6 +56,7 @@ PAYMENTS = {
 }
 HANDLED = (*PAYMENTS, "RefundCreated", "Chargeback", "Deposit")  # all others are kept as ignored
 GIVES_BACK = "Return"  # the transactionTypeName of a refund
+WORDS_OF_HINTS = {"PaymentSuccess": "paid", "PaymentFail": "failed", "RefundCreated": "refunded"}
 
 # These happen once to a payment. A Chargeback comes again, under the same id, with each turn of the dispute.
 HAPPEN_ONCE = ("PaymentSuccess", "PaymentFail", "RefundCreated")
@@ -86,7 +91,7 @@ def read_event(body: bytes) -> dict[str, Any]:
     return payload | {MADE_EVENT_ID: event_id}
 
 
-def translate(payload: dict[str, Any], account: str) -> Event:  # noqa: ARG001 - its events say all that is needed
+def translate(payload: dict[str, Any], account: str) -> Event:
     """Say in our words what an event of `read_event` says; never fails, whatever it holds."""
     event_type = payload["eventType"]
     facts: tuple[Fact, ...] = ()
@@ -106,6 +111,7 @@ def translate(payload: dict[str, Any], account: str) -> Event:  # noqa: ARG001 -
         occurred_at=date_in_utc(payload.get("transactionDate")),
         livemode=None,
         facts=facts,
+        needs=_needs(payload, account) if facts else (),
         reference=identifier_or_number(payload.get("id")),
         ignored_because=ignored_because,
         refused_because=refused_because,
@@ -133,15 +139,32 @@ def _facts(payload: Mapping[str, Any]) -> tuple[Fact, ...]:
         fact: Fact | None = _dispute(payload)
     elif event_type == "Deposit":
         fact = _deposit(payload)
-    elif event_type == "RefundCreated" or payload.get("transactionTypeName") == GIVES_BACK:
+    elif _is_refund(payload):
         fact = _refund(payload)
     else:
         fact = _payment(payload)
     return (fact, *_customers(payload)) if fact else ()
 
 
+def _needs(payload: Mapping[str, Any], account: str) -> tuple[Need, ...]:
+    """Return the job that asks about the payment or refund of an event; of any other nothing can be asked."""
+    event_type, object_id = payload["eventType"], identifier_or_number(payload.get("id"))
+    if event_type not in WORDS_OF_HINTS or object_id is None:
+        return ()
+    is_refund = _is_refund(payload)
+    says = "refunded" if is_refund and event_type != "PaymentFail" else WORDS_OF_HINTS[event_type]
+    amount_minor = minor_of_major_or_none(without_sign(payload.get("totalAmount")), CURRENCY)
+    hints = {"event_says": says, "event_amount_minor": amount_minor}
+    kind = "refund" if is_refund else "payment"
+    return (refetch(NAME, account, kind, object_id, payload[MADE_EVENT_ID], **hints),)
+
+
+def _is_refund(payload: Mapping[str, Any]) -> bool:
+    return payload["eventType"] == "RefundCreated" or payload.get("transactionTypeName") == GIVES_BACK
+
+
 def _payment(payload: Mapping[str, Any]) -> PaymentFact:
-    metadata = _metadata(payload)
+    metadata = plain_metadata(payload.get("customFields"))
     return PaymentFact(
         objects=object_names(("payment", payload.get("id"))),
         status=PAYMENTS[payload["eventType"]],
@@ -150,6 +173,8 @@ def _payment(payload: Mapping[str, Any]) -> PaymentFact:
         reference=identifier_or_number(payload.get("invoiceNumber")),
         customer_ref=identifier_or_number(payload.get("customerNumber")),
         invoice_ref=identifier_or_number(payload.get("invoiceId")),
+        invoice_number=identifier_or_number(payload.get("invoiceNumber")),
+        source=text(payload.get("source")),
         **_failure(payload),
         metadata=metadata,
         **said_for_an_app(metadata),
@@ -160,7 +185,7 @@ def _refund(payload: Mapping[str, Any]) -> RefundFact:
     return RefundFact(
         objects=object_names(("refund", payload.get("id"))),
         status=RefundStatus.PENDING,
-        **_amount(_without_sign(payload.get("totalAmount"))),
+        **_amount(without_sign(payload.get("totalAmount"))),
         **_failure(payload),
         reference=identifier_or_number(payload.get("invoiceNumber")),
         refunded_at=date_in_utc(payload.get("transactionDate")),
@@ -177,7 +202,7 @@ def _dispute(payload: Mapping[str, Any]) -> DisputeFact | None:
     return DisputeFact(
         objects=(ObjectName("dispute", dispute_id),),
         status=status,
-        **_amount(_without_sign(_either(payload, "totalAmount", "amount"))),
+        **_amount(without_sign(_either(payload, "totalAmount", "amount"))),
         outcome=word if status in ENDS else None,
     )
 
@@ -203,7 +228,7 @@ def _amount(said: object) -> dict[str, Any]:
     return {"amount_minor": amount_minor, "currency": None if amount_minor is None else CURRENCY}
 
 
-def _without_sign(amount: object) -> object:
+def without_sign(amount: object) -> object:
     """Return an amount that is negative because it goes back, a text or a number, as what goes back."""
     if isinstance(amount, str):
         return amount.removeprefix("-")

@@ -66,6 +66,7 @@ class PaypalClient:
     """One app's access to PayPal's API over kept connections."""
 
     refundable = ("capture", "sale")
+    forbids_single_objects = True  # with 403: a key may be allowed to see some kinds of objects and not others
     keeps_refund_keys = timedelta(days=40)  # PayPal keeps the request ids of refunds for 45 days
 
     def __init__(

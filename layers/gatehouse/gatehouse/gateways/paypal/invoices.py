@@ -129,7 +129,13 @@ def _lines(invoice: Mapping[str, Any], price: str) -> list[dict[str, Any]] | Non
     for item in things(invoice.get("items")):
         quantity = item.get("quantity")
         amount = _times_any(amount_of(item.get(price)), quantity)
-        said = {"description": text(item.get("name")), "amount_minor": amount, "quantity": _as_written(quantity)}
+        name = text(item.get("name"))
+        said = {
+            "product": name,
+            "description": text(item.get("description")) or name,
+            "amount_minor": amount,
+            "quantity": _as_written(quantity),
+        }
         lines.append({word: value for word, value in said.items() if value is not None})
     return lines or None
 

@@ -155,6 +155,10 @@ def _latest_invoice_facts(subscription: Mapping[str, Any], fact: SubscriptionFac
     billed = _invoice_fact(invoice, fact.currency, InvoiceStatus.OPEN)._replace(
         **payer(subscription), subscription_ref=fact.objects[0].id
     )
+    if fact.plan_name:  # that is what it is for: Paystack shows no lines of such an invoice
+        line = {"product": fact.plan_name, "description": fact.plan_name, "amount_minor": billed.total_minor}
+        line |= {"quantity": 1, "plan": fact.plan}
+        billed = billed._replace(lines=({word: value for word, value in line.items() if value is not None},))
     paid_by = payment_names(invoice.get("transaction"), None) if billed.status is InvoiceStatus.PAID else ()
     links = {"invoice_ref": billed.objects[0].id, "subscription_ref": fact.objects[0].id, **payer(subscription)}
     return (*((PaymentFact(objects=paid_by, **links),) if paid_by else ()), billed)
@@ -188,6 +192,7 @@ def _amounts(status: InvoiceStatus | None, total_minor: int | None) -> dict[str,
 def _lines(items: object, currency: object) -> tuple[dict[str, Any], ...] | None:
     lines = [
         {
+            "product": text(item.get("name")),
             "description": text(item.get("name")),
             "amount_minor": minor_or_none(item.get("amount"), currency),
             "quantity": _count(item.get("quantity")),

@@ -35,6 +35,8 @@ def needs_of(facts: tuple[Fact, ...], *, account: str, event_id: str, is_timeles
             need = _fee(fact, account)
         elif (name := _asked_about(fact, is_timeless=is_timeless)) is not None:
             need = refetch(NAME, account, *name, because=event_id)
+        elif isinstance(fact, InvoiceFact):
+            need = _lines(fact, account)
         if need:
             needs[need.key] = need
     return tuple(needs.values())
@@ -69,6 +71,18 @@ def _asked_about(fact: Fact, *, is_timeless: bool) -> tuple[str, str] | None:
             return "subscription", code  # it needs attention now, which no event says
         case InvoiceFact(objects=(("payment_request", _) as name, *_), customer_ref=None):
             return name
+    return None
+
+
+def _lines(fact: InvoiceFact, account: str) -> Need | None:
+    """Return the question for what an invoice is for; that of a subscription is for its plan, whose name it shows."""
+    name = fact.objects[0]
+    if fact.lines:
+        return None
+    if name.kind == "payment_request":
+        return refetch(NAME, account, *name, because="lines")
+    if fact.subscription_ref:
+        return refetch(NAME, account, "subscription", fact.subscription_ref, because=f"lines of {name.id}")
     return None
 
 

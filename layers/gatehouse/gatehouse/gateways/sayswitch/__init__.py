@@ -6,4 +6,7 @@ from gatehouse.gateways.sayswitch.verify import verify
 
 __all__ = ["ASKABLE", "CREDENTIALS", "HANDLED", "NAME", "read_event", "translate", "verify"]
 
-CREDENTIALS = (Credential("secret_key", "secret key", signs=True),)
+CREDENTIALS = (
+    Credential("secret_key", "secret key", signs=True),
+    Credential("amount_unit", "major or minor, of amounts (empty: major)", is_secret=False, is_required=False),
+)

@@ -22,6 +22,7 @@ from gatehouse.facts import (
     CustomerFact,
     Event,
     Fact,
+    Need,
     ObjectName,
     PaymentFact,
     PaymentStatus,
@@ -30,6 +31,7 @@ from gatehouse.facts import (
     RefundFact,
     RefundStatus,
 )
+from gatehouse.gateways import refetch
 from gatehouse.gateways.fields import (
     currency_code,
     first_moment,
@@ -47,7 +49,7 @@ from gatehouse.gateways.identity import MADE_EVENT_ID, made_event_id
 from gatehouse.gateways.json_body import read_json_object
 
 NAME = "sayswitch"
-ASKABLE: frozenset[str] = frozenset()
+ASKABLE = frozenset(("reference", "refund", "payout"))  # a payment is asked about by its reference alone
 
 # The events of payments, and the step that each may claim at most.
 PAYMENTS = {
@@ -65,6 +67,16 @@ PAYOUTS = (
 )
 HANDLED = (*PAYMENTS, *REFUNDS, *PAYOUTS)  # all others are kept as ignored
 FAILURES = ("failed", "reversed")  # how the names of those end that may say why
+
+# What an event hints at, by the end of its name.
+HINTS = {
+    "success": "paid",
+    "successful": "paid",
+    "processed": "paid",
+    "failed": "failed",
+    "reversed": "failed",
+    "pending": "pending",
+}
 
 REFUND_REFERENCE = "RF_"  # how the reference of a refund begins, where SaySwitch makes it
 UNNAMED = "unnamed"  # the type of an event without a name that we can read
@@ -96,7 +108,7 @@ def read_event(body: bytes) -> dict[str, Any]:
     return payload | {MADE_EVENT_ID: made_event_id(body, *parts)}
 
 
-def translate(payload: dict[str, Any], account: str) -> Event:  # noqa: ARG001 - its events say all that is needed
+def translate(payload: dict[str, Any], account: str) -> Event:
     """Say in our words what an event of `read_event` says; never fails, whatever it holds."""
     data = mapping(payload.get("data"))
     # The API's answers have the customer beside the data; where the events have it is not documented.
@@ -116,6 +128,7 @@ def translate(payload: dict[str, Any], account: str) -> Event:  # noqa: ARG001 -
         occurred_at=first_moment(data, *TIMES) or first_moment(payload, "created"),
         livemode=livemode_of_domain(data.get("domain")),
         facts=facts,
+        needs=_needs(said, account, payload[MADE_EVENT_ID]) if facts else (),
         reference=_first_name(data, "reference", "refundReference", "refund_reference", "id"),
         ignored_because=ignored_because,
         refused_because=refused_because,
@@ -128,6 +141,32 @@ def _facts(said: Said) -> tuple[Fact, ...]:
     if said.type in PAYOUTS:
         return _payout(said), *_customers(said)
     return _payment(said), *_customers(said)
+
+
+def _needs(said: Said, account: str, event_id: str) -> tuple[Need, ...]:
+    """Return the job that asks about what an event speaks of, and what the event hints at."""
+    data = said.object
+    currency, asked = data.get("currency"), data.get("requested_amount")
+    hints: dict[str, Any] = {
+        "event_says": HINTS[said.type.partition(".")[2]],
+        "event_amount_minor": minor_of_major_or_none(data.get("amount") if asked is None else asked, currency),
+    }
+    if said.type in REFUNDS:
+        kind, name = "refund", _own_reference_of_refund(data)
+        hints["payment_reference"] = None if data.get("reference") == name else identifier(data.get("reference"))
+    elif said.type in PAYOUTS:
+        kind, name = "payout", identifier_or_number(data.get("reference"))
+    else:
+        kind, name = "reference", identifier_or_number(data.get("reference"))
+    return (refetch(NAME, account, kind, name, event_id, **hints),) if name else ()
+
+
+def _own_reference_of_refund(data: Mapping[str, Any]) -> str | None:
+    own = identifier_or_number(_either(data, "refundReference", "refund_reference"))
+    if own:
+        return own
+    said = identifier_or_number(data.get("reference"))
+    return said if said and said.startswith(REFUND_REFERENCE) else None
 
 
 def _payment(said: Said) -> PaymentFact:

@@ -61,6 +61,7 @@ class StripeClient:
     """One account's access to Stripe's API over kept connections."""
 
     refundable = ("payment_intent", "charge")
+    forbids_single_objects = True  # with 403: a key may be allowed to see some kinds of objects and not others
     keeps_refund_keys = timedelta(hours=20)  # Stripe may forget a key after 24 hours
 
     def __init__(
@@ -109,7 +110,7 @@ class StripeClient:
         answer = self._ask(_QUESTIONS[kind], object_id)
         if answer.said.get("id") != object_id:
             raise GatewayError(f"Stripe's answer about {kind} {object_id} is about another object", retry_helps=True)
-        said = Said(self._with_refunds(kind, answer.said), answer.answered_at, api_version=API_VERSION)
+        said = Said(self._whole(kind, answer.said), answer.answered_at, api_version=API_VERSION)
         try:
             return Fetched(READERS[kind](said), answer.answered_at)
         except FactRefused as reason:
@@ -144,8 +145,10 @@ class StripeClient:
         parameters = [("expand[]", each) for each in question.expand]
         return self._api.ask("GET", question.path + quote(object_id, safe=""), params=parameters)
 
-    def _with_refunds(self, kind: str, said: dict[str, Any]) -> dict[str, Any]:
-        """Return a payment with its refunds in the charge, where they stood before 2022-11-15."""
+    def _whole(self, kind: str, said: dict[str, Any]) -> dict[str, Any]:
+        """Return an invoice with all its lines, and a payment with its refunds in the charge, as before 2022-11-15."""
+        if kind == "invoice" and mapping(said.get("lines")).get("has_more") is True:
+            return {**said, "lines": list(self._listed(f"/v1/invoices/{quote(said['id'], safe='')}/lines", {}))}
         if kind == "charge":
             return {**said, "refunds": list(self._refunds("charge", said["id"]))}
         if kind == "payment_intent" and isinstance(charge := said.get("latest_charge"), dict):
@@ -154,20 +157,23 @@ class StripeClient:
         return said
 
     def _refunds(self, kind: str, object_id: str) -> Iterator[Mapping[str, Any]]:
-        """Give all refunds of a payment, page by page."""
+        """Give all refunds of a payment."""
+        return self._listed("/v1/refunds", {kind: object_id, "expand[]": "data.balance_transaction"})
+
+    def _listed(self, path: str, parameters: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+        """Give all that a list holds, page by page."""
         after: dict[str, str] = {}
         for _page in range(MOST_PAGES):
-            parameters = {kind: object_id, "limit": str(PAGE), "expand[]": "data.balance_transaction", **after}
-            said = self._api.ask("GET", "/v1/refunds", params=parameters).said
-            refunds = list(entries(said))
-            yield from refunds
+            said = self._api.ask("GET", path, params={**parameters, "limit": str(PAGE), **after}).said
+            found = list(entries(said))
+            yield from found
             if said.get("has_more") is not True:
                 return
-            last = identifier(refunds[-1].get("id")) if refunds else None
+            last = identifier(found[-1].get("id")) if found else None
             if last is None:
-                raise GatewayError("Stripe's list of refunds says that it goes on, and not where", retry_helps=True)
+                raise GatewayError(f"Stripe's list {path} says that it goes on, and not where", retry_helps=True)
             after = {"starting_after": last}
-        raise GatewayError(f"{kind} {object_id} has more refunds than {MOST_PAGES * PAGE}", retry_helps=False)
+        raise GatewayError(f"Stripe's list {path} has more than {MOST_PAGES * PAGE}", retry_helps=False)
 
 
 def client_of(credentials: Mapping[str, Any], base_url: str, mode: str) -> StripeClient:

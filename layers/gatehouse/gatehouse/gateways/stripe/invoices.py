@@ -77,6 +77,12 @@ def leaves_its_payment_open(invoice: Mapping[str, Any]) -> bool:
     return not any(word in invoice for word in ("payments", "payment_intent", "charge"))
 
 
+def leaves_its_lines_open(invoice: Mapping[str, Any]) -> bool:
+    """Return whether an event about an invoice lacks its lines, or has the first ten of more."""
+    lines = invoice.get("lines")
+    return not isinstance(lines, list) and (not list(entries(lines)) or mapping(lines).get("has_more") is True)
+
+
 def _invoice_fact(said: Said) -> InvoiceFact:
     invoice, currency = said.object, said.object.get("currency")
     done = mapping(invoice.get("status_transitions"))
@@ -194,7 +200,9 @@ def _period(invoice: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> tuple
 
 def _line(line: Mapping[str, Any], currency: object) -> dict[str, Any]:
     quantity = line.get("quantity")
+    product = text(mapping(mapping(line.get("price")).get("product")).get("name"))  # there only where it was asked for
     return {
+        **({"product": product} if product else {}),
         "description": text(line.get("description")),
         "amount_minor": signed_minor_or_none(line.get("amount"), line.get("currency", currency)),
         "quantity": quantity if _is_count(quantity) else None,

@@ -22,6 +22,7 @@ from gatehouse.gateways.stripe.invoices import (
     INVOICE_STEPS,
     invoice_facts,
     invoice_payment_facts,
+    leaves_its_lines_open,
     leaves_its_payment_open,
 )
 from gatehouse.gateways.stripe.payments import (
@@ -131,7 +132,7 @@ def _needs(said: Said, facts: tuple[Fact, ...], account: str, event_id: str) -> 
     needs += [
         refetch(NAME, account, "invoice", fact.objects[0].id, because=reason)
         for fact in facts
-        if isinstance(fact, InvoiceFact) and (reason := _why_its_payment_is_asked_for(said, fact))
+        if isinstance(fact, InvoiceFact) and (reason := _why_it_is_asked_for(said, fact))
     ]
     return tuple(needs)
 
@@ -147,16 +148,19 @@ def _fee_of(payment: Fact, account: str) -> Need:
     return Need("fetch_fee", f"{NAME}/{account}/{asked.id}", arguments)
 
 
-def _why_its_payment_is_asked_for(said: Said, invoice: InvoiceFact) -> str | None:
-    """Return the reason to ask which payment an invoice means; the same for both events that say it is paid.
+def _why_it_is_asked_for(said: Said, invoice: InvoiceFact) -> str | None:
+    """Return the reason to ask about an invoice: which payment it means, the same for both events that say it is paid;
+    or what it is for, where it does not show its lines, or not all of them.
 
-    `invoice_payment.paid` says it too, to those who have subscribed to it.
+    `invoice_payment.paid` says the payment too, to those who have subscribed to it.
     """
     if not leaves_its_payment_open(said.object):
-        return None
+        return "lines" if leaves_its_lines_open(said.object) else None
     if invoice.status is InvoiceStatus.PAID and invoice.paid_minor:
         return "paid"
-    return "payment_failed" if said.type == "invoice.payment_failed" else None
+    if said.type == "invoice.payment_failed":
+        return "payment_failed"
+    return "lines" if leaves_its_lines_open(said.object) else None
 
 
 def _no_event(reason: str) -> RequestRefused:

@@ -1,0 +1,1 @@
+"""What a payment makes of a patient: products get their categories, patients their memberships."""
