@@ -27,7 +27,7 @@ from cli import (
     products,
     redrive,
     refunds,
-    report,
+    reports,
     retention,
 )
 from gatehouse.errors import GatehouseError
@@ -47,7 +47,7 @@ GROUPS = {
     "payments": payments.app,
     "products": products.app,
     "refunds": refunds.app,
-    "report": report.app,
+    "report": reports.app,
 }
 
 app = typer.Typer(

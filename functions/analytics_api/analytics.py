@@ -7,11 +7,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from analytics_api.recorded import GatewayName
+from gatehouse.errors import RequestRefused
 from gatehouse.http_api.application import MISSING
 from gatehouse.http_api.callers import Caller, Reader, desk_of
 from gatehouse.http_api.fields import Day, Moment, Word
+from gatehouse.models.memberships import may_read_health_data
 from gatehouse.reports.answers import Answer
-from gatehouse.reports.ask import REPORTS, arguments, ask
+from gatehouse.reports.ask import REPORTS, arguments, ask, is_about_health
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import QUARTER
 
@@ -27,6 +29,8 @@ type ReportName = Literal[
     "refunds",
     "orders",
     "tickets",
+    "memberships",
+    "cohorts",
     "forwarding",
     "enrichment",
     "statement",
@@ -160,7 +164,10 @@ def _asked(
     request: Request, caller: Caller, report: ReportName, asking: Asking, *, now: datetime | None = None
 ) -> Answer:
     asked = arguments(**asking.model_dump(exclude={"format"}))
-    return ask(desk_of(request).database(), caller.merchant, report, asked, now=now or datetime.now(UTC))
+    database = desk_of(request).database()
+    if is_about_health(report, asked) and not may_read_health_data(database, caller.merchant, caller.key_id):
+        raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
+    return ask(database, caller.merchant, report, asked, now=now or datetime.now(UTC))
 
 
 def _told(answer: Answer) -> dict[str, str]:

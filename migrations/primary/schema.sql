@@ -26,6 +26,75 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.add_to_totals(p_entries total_entries[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    insert into totals as held (
+        merchant, livemode, breakdown, level, bucket, currency, value, detail,
+        payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
+        unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
+        refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
+        ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
+        sold_quantity, sold_minor
+    )
+    select scope, e.livemode, breakdown, level, total_bucket(level, e.bucket), e.currency, value, detail,
+        total_sum(e.payments), total_sum(e.amount_minor), total_sum(e.succeeded), total_sum(e.failed),
+        total_sum(e.cancelled), total_sum(e.duration_ms), total_sum(e.sales), total_sum(e.gross_minor),
+        total_sum(e.fee_minor), total_sum(e.unknown_fees), total_sum(e.unknown_fee_gross_minor),
+        total_sum(e.sales_refunded), total_sum(e.sales_refunded_minor), total_sum(e.sales_disputed),
+        total_sum(e.refunds), total_sum(e.refund_minor), total_sum(e.other_fee_minor), total_sum(e.disputes),
+        total_sum(e.dispute_minor), total_sum(e.disputes_lost), total_sum(e.lost_minor), total_sum(e.held_minor),
+        total_sum(e.orders), total_sum(e.ordered_minor), total_sum(e.paid_minor), total_sum(e.returned_minor),
+        total_sum(e.tax_minor), total_sum(e.order_fee_minor), total_sum(e.discount_minor), total_sum(e.quantity),
+        total_sum(e.sold_quantity), total_sum(e.sold_minor)
+    from unnest(p_entries) as e
+    cross join lateral (values
+        ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+        ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+        ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+    ) as told (breakdown, value, detail)
+    cross join lateral (values (e.merchant), ('*')) as whose (scope)
+    cross join (values ('hour'), ('day'), ('month')) as levels (level)
+    where value is not null and is_kept(breakdown, level, scope)
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+    order by 1, 2, 3, 4, 5, 6, 7, 8
+    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
+        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
+        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
+        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
+        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
+        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
+        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
+        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
+        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
+        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
+        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
+        unknown_fee_gross_minor =
+            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
+        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
+        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
+        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
+        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
+        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
+        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
+        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
+        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
+        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
+        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
+        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
+        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
+        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
+        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
+        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
+        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
+        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
+        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
+        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
+        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
+        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -776,6 +845,179 @@ end
 $function$;
 REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drift_of_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
+ RETURNS SETOF totals
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select merchant, livemode, breakdown, level, bucket, currency, value, detail,
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
+    from (
+        select scope as merchant, e.livemode, breakdown, level, total_bucket(level, e.bucket) as bucket, e.currency,
+            value, detail,
+            e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms, e.sales, e.gross_minor,
+            e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded, e.sales_refunded_minor,
+            e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes, e.dispute_minor,
+            e.disputes_lost, e.lost_minor, e.held_minor, e.orders, e.ordered_minor, e.paid_minor, e.returned_minor,
+            e.tax_minor, e.order_fee_minor, e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
+        from total_entries as e
+        cross join lateral (values
+            ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+            ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+            ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+        ) as told (breakdown, value, detail)
+        cross join lateral (values (e.merchant), ('*')) as whose (scope)
+        cross join (values ('hour'), ('day'), ('month')) as levels (level)
+        where value is not null and is_kept(breakdown, level, scope)
+          and e.bucket >= p_since and e.bucket < p_until and level = any (p_levels) and level <> 'month'
+        union all
+        select merchant, livemode, breakdown, 'month', total_bucket('month', bucket), currency, value, detail,
+            payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
+            unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
+            refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
+            ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
+            sold_quantity, sold_minor
+        from totals
+        where level = 'day' and 'month' = any (p_levels) and bucket >= p_since and bucket < p_until
+        union all
+        select merchant, livemode, breakdown, level, bucket, currency, value, detail,
+            -payments, -amount_minor, -succeeded, -failed, -cancelled, -duration_ms, -sales, -gross_minor, -fee_minor,
+            -unknown_fees, -unknown_fee_gross_minor, -sales_refunded, -sales_refunded_minor, -sales_disputed,
+            -refunds, -refund_minor, -other_fee_minor, -disputes, -dispute_minor, -disputes_lost, -lost_minor,
+            -held_minor, -orders, -ordered_minor, -paid_minor, -returned_minor, -tax_minor, -order_fee_minor,
+            -discount_minor, -quantity, -sold_quantity, -sold_minor
+        from totals where level = any (p_levels) and bucket >= p_since and bucket < p_until
+    ) as both_sides
+    group by merchant, livemode, breakdown, level, bucket, currency, value, detail
+    having total_sum(payments) <> 0
+        or total_sum(amount_minor) <> 0
+        or total_sum(succeeded) <> 0
+        or total_sum(failed) <> 0
+        or total_sum(cancelled) <> 0
+        or total_sum(duration_ms) <> 0
+        or total_sum(sales) <> 0
+        or total_sum(gross_minor) <> 0
+        or total_sum(fee_minor) <> 0
+        or total_sum(unknown_fees) <> 0
+        or total_sum(unknown_fee_gross_minor) <> 0
+        or total_sum(sales_refunded) <> 0
+        or total_sum(sales_refunded_minor) <> 0
+        or total_sum(sales_disputed) <> 0
+        or total_sum(refunds) <> 0
+        or total_sum(refund_minor) <> 0
+        or total_sum(other_fee_minor) <> 0
+        or total_sum(disputes) <> 0
+        or total_sum(dispute_minor) <> 0
+        or total_sum(disputes_lost) <> 0
+        or total_sum(lost_minor) <> 0
+        or total_sum(held_minor) <> 0
+        or total_sum(orders) <> 0
+        or total_sum(ordered_minor) <> 0
+        or total_sum(paid_minor) <> 0
+        or total_sum(returned_minor) <> 0
+        or total_sum(tax_minor) <> 0
+        or total_sum(order_fee_minor) <> 0
+        or total_sum(discount_minor) <> 0
+        or total_sum(quantity) <> 0
+        or total_sum(sold_quantity) <> 0
+        or total_sum(sold_minor) <> 0
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_orders(p_from bigint, p_to bigint)
+ RETURNS TABLE(order_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with asked as (
+        select array(select id from orders where id >= p_from and id < p_to) as orders
+    ), fresh as (
+        select e from asked, total_entries_of('{}', '{}', '{}', asked.orders) as e
+    ), held as (
+        select e from asked, total_entries as e where e.source = 'order' and e.source_id = any (asked.orders)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct o.id, o.merchant from different join orders o on o.id = (different.e).source_id
+    where o.id not in (select source_id from total_marks where source = 'order')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_orphans()
+ RETURNS TABLE(source text, source_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with family as (
+        select array(select id from refunds where payment_id is null) as refunds,
+            array(select id from disputes where payment_id is null) as disputes
+    ), fresh as (
+        select e from family, total_entries_of('{}', family.refunds, family.disputes, '{}') as e
+    ), held as (
+        select e from total_entries as e
+        where e.source = 'refund' and not exists (
+            select from refunds r where r.id = e.source_id and r.payment_id is not null)
+        union all
+        select e from total_entries as e
+        where e.source = 'dispute' and not exists (
+            select from disputes d where d.id = e.source_id and d.payment_id is not null)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct (e).source, (e).source_id, (e).merchant from different
+    where not exists (
+        select from total_marks m where m.source = (different.e).source and m.source_id = (different.e).source_id)
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_payments(p_from bigint, p_to bigint)
+ RETURNS TABLE(payment_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with asked as (
+        select array(select id from payments where id >= p_from and id < p_to) as payments
+    ), family as (
+        select asked.payments,
+            array(select r.id from refunds r where r.payment_id = any (asked.payments)) as refunds,
+            array(select d.id from disputes d where d.payment_id = any (asked.payments)) as disputes
+        from asked
+    ), marked as (
+        select source_id as id from total_marks where source = 'payment'
+        union
+        select r.payment_id from total_marks m join refunds r on r.id = m.source_id where m.source = 'refund'
+        union
+        select d.payment_id from total_marks m join disputes d on d.id = m.source_id where m.source = 'dispute'
+    ), fresh as (
+        select e from family, total_entries_of(family.payments, family.refunds, family.disputes, '{}') as e
+    ), held as (
+        select e from family, total_entries as e where e.source = 'payment' and e.source_id = any (family.payments)
+        union all
+        select e from family, total_entries as e where e.source = 'refund' and e.source_id = any (family.refunds)
+        union all
+        select e from family, total_entries as e where e.source = 'dispute' and e.source_id = any (family.disputes)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct p.id, p.merchant
+    from different
+    join payments p on p.id = case (different.e).source
+        when 'payment' then (different.e).source_id
+        when 'refund' then (select r.payment_id from refunds r where r.id = (different.e).source_id)
+        else (select d.payment_id from disputes d where d.id = (different.e).source_id) end
+    where p.id not in (select id from marked where id is not null)
+$function$;
 
 CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
  RETURNS void
@@ -1633,6 +1875,34 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.fold_totals(p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+    marked record;
+    family record;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
+        return null;
+    end if;
+    with taken as (
+        delete from total_marks where ctid = any (array(select ctid from total_marks limit p_most))
+        returning source, source_id
+    )
+    select count(*)::integer as marks,
+        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
+        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
+        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
+        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
+    into marked from taken;
+    -- A row that somebody changes at this moment is counted as it was, and its mark comes with the change.
+    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
+    perform recount_totals(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
+    return marked.marks;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.follow_attendee_words()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2044,6 +2314,15 @@ AS $function$
     end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.is_kept(p_breakdown text, p_level text, p_merchant text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select p_level <> 'hour' or p_breakdown = 'gateway'
+        or p_merchant = '*' and p_breakdown in ('app', 'method', 'category')
+$function$;
+
 CREATE OR REPLACE FUNCTION public.is_taken(p_takes jsonb, p_app text, p_apps text[], p_gateway text, p_type text, p_amount_minor bigint, p_currency text)
  RETURNS boolean
  LANGUAGE sql
@@ -2306,6 +2585,33 @@ end
 $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.mark_total()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.mark_total_of_part()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'DELETE' then
+        insert into total_marks (source, source_id, merchant) values (tg_argv[0], old.id, old.merchant);
+    else
+        insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
+    end if;
+    if tg_op <> 'INSERT' and old.payment_id is not null then
+        insert into total_marks (source, source_id, merchant) values ('payment', old.payment_id, old.merchant);
+    end if;
+    return null;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.may_be_forwarded(p_event webhook_events)
  RETURNS boolean
@@ -2588,6 +2894,19 @@ $function$;
 REVOKE ALL ON FUNCTION orders_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION orders_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.paid_a_month(p_amount_minor bigint, p_every text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case when months > 0 then round(p_amount_minor / months)
+        when days > 0 then round(p_amount_minor * 365.25 / 12 / days) end::bigint
+    from (
+        select extract(year from every) * 12 + extract(month from every) as months, extract(day from every) as days
+        from (select interval_of(p_every) as every) as said
+    ) as parts
+$function$;
+
 CREATE OR REPLACE FUNCTION public.payments_named(p_gateway text, p_account text, p_objects jsonb)
  RETURNS bigint[]
  LANGUAGE plpgsql
@@ -2695,6 +3014,14 @@ end
 $function$;
 REVOKE ALL ON FUNCTION put_products(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION put_products(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.quarter_hour(p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00')
+$function$;
 
 CREATE OR REPLACE FUNCTION public.reads_health_data(p_key_id text, p_kind text, p_ids bigint[])
  RETURNS boolean
@@ -2828,6 +3155,24 @@ begin
     -- Last, as only now it is known whose the event is.
     written_jobs := written_jobs || (applied -> 'jobs') || write_forwards(event_row);
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'changed', applied -> 'changed');
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.recount_totals(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    fresh total_entries[] := array(
+        select e from total_entries_of(p_payments, p_refunds, p_disputes, p_orders) as e);
+begin
+    perform add_to_totals(fresh || array(
+        select e from total_entries_taken_back(p_payments, p_refunds, p_disputes, p_orders) as e));
+    delete from total_entries where source = 'payment' and source_id = any (p_payments);
+    delete from total_entries where source = 'refund' and source_id = any (p_refunds);
+    delete from total_entries where source = 'dispute' and source_id = any (p_disputes);
+    delete from total_entries where source = 'order' and source_id = any (p_orders);
+    insert into total_entries select * from unnest(fresh);
 end
 $function$;
 
@@ -3004,6 +3349,56 @@ CREATE OR REPLACE FUNCTION public.refuse_field(p_field text, p_reason text)
 AS $function$
 begin
     raise exception using errcode = 'GH005', constraint = p_field, message = p_field || ': ' || p_reason;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.repair_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+    repaired integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
+        return null;
+    end if;
+    insert into totals as held select * from drift_of_totals(p_since, p_until, p_levels)
+    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
+        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
+        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
+        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
+        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
+        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
+        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
+        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
+        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
+        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
+        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
+        unknown_fee_gross_minor =
+            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
+        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
+        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
+        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
+        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
+        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
+        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
+        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
+        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
+        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
+        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
+        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
+        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
+        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
+        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
+        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
+        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
+        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
+        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
+        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
+        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
+        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0);
+    get diagnostics repaired = row_count;
+    return repaired;
 end
 $function$;
 
@@ -3577,6 +3972,237 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.total_bucket(p_level text, p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case p_level
+        when 'hour' then date_bin('1 hour', p_at, '2000-01-01 00:00:00+00')
+        when 'day' then date_bin('1 day', p_at, '2000-01-01 00:00:00+00')
+        else date_trunc('month', p_at at time zone 'UTC') at time zone 'UTC' end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_detail(p_entry total_entries, p_breakdown text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case
+        when p_breakdown in ('failure', 'duration') then (p_entry).gateway
+        when p_breakdown in ('order', 'item') then (p_entry).event_id
+        else '' end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_entries_of(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS SETOF total_entries
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with paid as (
+        select p.*, is_sale, took_ms, quarter_hour(p.first_fact_at) as begun_in,
+            case when is_sale then quarter_hour(coalesce(p.completed_at, p.first_fact_at)) end as sold_in
+        from payments p
+        cross join lateral (select p.status in ('completed', 'refunded', 'partially_refunded') as is_sale) as sale
+        cross join lateral (
+            select case when is_sale and p.completed_at is not null then
+                greatest(extract(epoch from p.completed_at - p.first_fact_at) * 1000, 0)::bigint end as took_ms
+        ) as took
+        where p.id = any (p_payments) and p.merged_into is null
+    ), said as (
+        -- When it was first heard of.
+        select 'payment' as source, p.id as source_id, p.begun_in as bucket, coalesce(p.currency, '') as currency,
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
+            case when p.status = 'failed' then coalesce(p.failure_code, '') end as failure,
+            case when took_ms is not null then
+                ceil(ln(greatest(took_ms, 1)::float8) / ln(1.1::float8))::integer end as duration_bin,
+        1::bigint as payments, nullif(p.amount_minor, 0) as amount_minor, case when is_sale then 1 end as succeeded,
+        case when p.status = 'failed' then 1 end as failed, case when p.status = 'cancelled' then 1 end as cancelled,
+        took_ms as duration_ms, null::bigint as sales, null::bigint as gross_minor, null::bigint as fee_minor,
+        null::bigint as unknown_fees, null::bigint as unknown_fee_gross_minor, null::bigint as sales_refunded,
+        null::bigint as sales_refunded_minor, null::bigint as sales_disputed, null::bigint as refunds,
+        null::bigint as refund_minor, null::bigint as other_fee_minor, null::bigint as disputes,
+        null::bigint as dispute_minor, null::bigint as disputes_lost, null::bigint as lost_minor,
+        null::bigint as held_minor, null::bigint as orders, null::bigint as ordered_minor, null::bigint as paid_minor,
+        null::bigint as returned_minor, null::bigint as tax_minor, null::bigint as order_fee_minor,
+        null::bigint as discount_minor, null::bigint as quantity, null::bigint as sold_quantity,
+        null::bigint as sold_minor
+        from paid p
+        union all
+        -- When it came in.
+        select 'payment', p.id, p.sold_in, coalesce(p.currency, ''), p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
+            null, null,
+        null, null, null, null, null, null, 1, p.received_minor, null, case when p.fee_minor is null then 1 end,
+        case when p.fee_minor is null then p.received_minor end, case when p.refunded_minor > 0 then 1 end,
+        nullif(p.refunded_minor, 0),
+        case when exists (select from disputes d where d.payment_id = p.id and d.status <> 'warning') then 1 end,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+        from paid p where is_sale
+        union all
+        -- Its fee, in the currency that it is taken in.
+        select 'payment', p.id, p.sold_in, p.fee_currency, p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, p.fee_minor, null, null, null, null, null, null, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+        from paid p where is_sale and p.fee_minor is not null
+        union all
+        -- What the gateway calls refunded and no refund that we know explains, from when it first said so.
+        select 'payment', p.id, quarter_hour(coalesce(first_said.at, p.last_fact_at)), coalesce(p.currency, ''),
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
+        p.refunded_minor - itemised.minor, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null
+        from paid p
+        cross join lateral (
+            select coalesce(sum(r.amount_minor), 0)::bigint as minor from refunds r
+            where r.payment_id = p.id and r.status = 'completed' and r.currency = p.currency
+        ) as itemised
+        cross join lateral (
+            select min(coalesce(f.occurred_at, f.received_at)) as at from facts f
+            where f.kind = 'payment' and f.subject_id = p.id and (f.words ->> 'refunded_minor')::bigint > 0
+        ) as first_said
+        where is_sale and p.refunded_minor > itemised.minor
+        union all
+        select 'refund', r.id, quarter_hour(coalesce(r.refunded_at, r.first_fact_at)),
+            coalesce(r.currency, p.currency, ''), r.merchant, r.livemode, r.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
+        coalesce(r.amount_minor, 0), r.fee_minor, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null
+        from refunds r left join payments p on p.id = r.payment_id
+        where r.id = any (p_refunds) and r.status = 'completed'
+        union all
+        select 'dispute', d.id, quarter_hour(coalesce(d.opened_at, d.first_fact_at)),
+            coalesce(d.currency, p.currency, ''), d.merchant, d.livemode, d.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, d.fee_minor,
+        case when d.status <> 'warning' then 1 end, case when d.status <> 'warning' then d.amount_minor end,
+        case when d.status = 'lost' then 1 end, case when d.status = 'lost' then d.amount_minor end,
+        case when d.is_withdrawn then d.amount_minor end, null, null, null, null, null, null, null, null, null, null
+        from disputes d left join payments p on p.id = d.payment_id
+        where d.id = any (p_disputes)
+    )
+    select source, source_id, '', bucket, currency, merchant, livemode, gateway, coalesce(app, ''),
+        coalesce(method, ''), coalesce(product_category, ''), max(failure), max(duration_bin), null, null,
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
+    from said
+    group by source, source_id, bucket, currency, merchant, livemode, gateway, app, method, product_category
+    union all
+    select 'order', o.id, '', quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null, null,
+        null, null, o.status, coalesce(o.event_id, ''),
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, 1, o.total_minor, o.paid_minor, o.refunded_minor, o.tax_minor, o.fee_minor,
+        o.discount_minor, null, null, null
+    from orders o where o.id = any (p_orders)
+    union all
+    select 'order', o.id, i.item_type, quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null,
+        null, null, null, null, coalesce(o.event_id, ''),
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, 1, sum(i.total_minor), null, null, null, null, null, sum(i.quantity),
+        sum(i.quantity) filter (where o.status in ('completed', 'partially_refunded')),
+        sum(i.total_minor) filter (where o.status in ('completed', 'partially_refunded'))
+    from orders o join order_items i on i.order_id = o.id
+    where o.id = any (p_orders)
+    group by o.id, i.item_type
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_entries_taken_back(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS SETOF total_entries
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select e.source, e.source_id, e.part, e.bucket, e.currency, e.merchant, e.livemode, e.gateway, e.app,
+        e.method, e.category, e.failure, e.duration_bin, e.order_status, e.event_id,
+        -e.payments, -e.amount_minor, -e.succeeded, -e.failed, -e.cancelled, -e.duration_ms, -e.sales, -e.gross_minor,
+        -e.fee_minor, -e.unknown_fees, -e.unknown_fee_gross_minor, -e.sales_refunded, -e.sales_refunded_minor,
+        -e.sales_disputed, -e.refunds, -e.refund_minor, -e.other_fee_minor, -e.disputes, -e.dispute_minor,
+        -e.disputes_lost, -e.lost_minor, -e.held_minor, -e.orders, -e.ordered_minor, -e.paid_minor, -e.returned_minor,
+        -e.tax_minor, -e.order_fee_minor, -e.discount_minor, -e.quantity, -e.sold_quantity, -e.sold_minor
+    from (
+        select * from total_entries where source = 'payment' and source_id = any (p_payments)
+        union all
+        select * from total_entries where source = 'refund' and source_id = any (p_refunds)
+        union all
+        select * from total_entries where source = 'dispute' and source_id = any (p_disputes)
+        union all
+        select * from total_entries where source = 'order' and source_id = any (p_orders)
+    ) as e
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_family(INOUT p_payments bigint[], INOUT p_refunds bigint[], INOUT p_disputes bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    p_payments := array(
+        select unnest(p_payments)
+        union select payment_id from refunds where id = any (p_refunds) and payment_id is not null
+        union select payment_id from disputes where id = any (p_disputes) and payment_id is not null);
+    p_refunds := array(
+        select unnest(p_refunds) union select id from refunds where payment_id = any (p_payments));
+    p_disputes := array(
+        select unnest(p_disputes) union select id from disputes where payment_id = any (p_payments));
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_value(p_entry total_entries, p_breakdown text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case p_breakdown
+        when 'gateway' then (p_entry).gateway when 'app' then (p_entry).app when 'method' then (p_entry).method
+        when 'category' then (p_entry).category when 'failure' then (p_entry).failure
+        when 'duration' then (p_entry).duration_bin::text when 'order' then (p_entry).order_status
+        when 'item' then nullif((p_entry).part, '') end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.totals_as_of(p_merchant text, p_most integer)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select case when count(*) <= p_most then now() else min(marked_at) end
+    from total_marks where merchant = p_merchant or p_merchant = '*'
+$function$;
+
+CREATE OR REPLACE FUNCTION public.totals_outstanding(p_merchant text, p_most integer)
+ RETURNS SETOF total_entries
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+    marked record;
+    family record;
+begin
+    select count(*) as marks,
+        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
+        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
+        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
+        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
+    into marked from total_marks where merchant = p_merchant or p_merchant = '*';
+    if marked.marks = 0 or marked.marks > p_most then
+        return;
+    end if;
+    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
+    return query
+    select * from total_entries_of(family.p_payments, family.p_refunds, family.p_disputes, marked.orders)
+    union all
+    select * from total_entries_taken_back(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.two_words_at_once(p_fact jsonb, p_id bigint, p_said_by text, p_occurred_at timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4019,6 +4645,7 @@ CREATE POLICY own_merchant ON disputes FOR ALL TO gatehouse_api, gatehouse_intak
 CREATE TRIGGER disputes_audit_delete AFTER DELETE ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_insert AFTER INSERT ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
+CREATE TRIGGER mark_dispute AFTER INSERT OR DELETE OR UPDATE ON public.disputes FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('dispute');
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE disputes TO gatehouse_api;
 
@@ -4469,6 +5096,8 @@ ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
+CREATE TRIGGER mark_order_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION mark_total('order');
+CREATE TRIGGER mark_order_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.currency IS DISTINCT FROM new.currency) OR (old.event_id IS DISTINCT FROM new.event_id) OR (old.total_minor IS DISTINCT FROM new.total_minor) OR (old.paid_minor IS DISTINCT FROM new.paid_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.tax_minor IS DISTINCT FROM new.tax_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.discount_minor IS DISTINCT FROM new.discount_minor))) EXECUTE FUNCTION mark_total('order');
 CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
@@ -4593,6 +5222,8 @@ CREATE TRIGGER follow_recurring_payment_update AFTER UPDATE ON public.payments F
 CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
+CREATE TRIGGER mark_payment_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION mark_total('payment');
+CREATE TRIGGER mark_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.amount_minor IS DISTINCT FROM new.amount_minor) OR (old.currency IS DISTINCT FROM new.currency) OR (old.received_minor IS DISTINCT FROM new.received_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.fee_currency IS DISTINCT FROM new.fee_currency) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.app IS DISTINCT FROM new.app) OR (old.method IS DISTINCT FROM new.method) OR (old.product_category IS DISTINCT FROM new.product_category) OR (old.failure_code IS DISTINCT FROM new.failure_code) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION mark_total('payment');
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 CREATE TRIGGER payments_audit_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
 CREATE TRIGGER payments_audit_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
@@ -4787,6 +5418,7 @@ CREATE INDEX refunds_payment ON public.refunds USING btree (payment_id) WHERE (p
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON refunds FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON refunds FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER mark_refund AFTER INSERT OR DELETE OR UPDATE ON public.refunds FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('refund');
 CREATE TRIGGER refunds_audit_delete AFTER DELETE ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_insert AFTER INSERT ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
 CREATE TRIGGER refunds_audit_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
@@ -4878,6 +5510,145 @@ CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions F
 CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 GRANT INSERT, SELECT, UPDATE ON TABLE subscriptions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE subscriptions TO gatehouse_api;
+
+CREATE TABLE total_checks (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    begun_at timestamp with time zone NOT NULL DEFAULT now(),
+    ended_at timestamp with time zone,
+    next_payment_id bigint NOT NULL DEFAULT 0,
+    rows_checked bigint NOT NULL DEFAULT 0,
+    entries_drifted bigint NOT NULL DEFAULT 0,
+    totals_drifted bigint NOT NULL DEFAULT 0,
+    repaired boolean NOT NULL DEFAULT false,
+    examples jsonb NOT NULL DEFAULT '[]'::jsonb,
+    CONSTRAINT total_checks_pkey PRIMARY KEY (id)
+);
+GRANT INSERT, SELECT, UPDATE ON TABLE total_checks TO gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE total_entries (
+    source text NOT NULL,
+    source_id bigint NOT NULL,
+    part text NOT NULL,
+    bucket timestamp with time zone NOT NULL,
+    currency text NOT NULL,
+    merchant text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway text,
+    app text,
+    method text,
+    category text,
+    failure text,
+    duration_bin integer,
+    order_status text,
+    event_id text,
+    payments bigint,
+    amount_minor bigint,
+    succeeded bigint,
+    failed bigint,
+    cancelled bigint,
+    duration_ms bigint,
+    sales bigint,
+    gross_minor bigint,
+    fee_minor bigint,
+    unknown_fees bigint,
+    unknown_fee_gross_minor bigint,
+    sales_refunded bigint,
+    sales_refunded_minor bigint,
+    sales_disputed bigint,
+    refunds bigint,
+    refund_minor bigint,
+    other_fee_minor bigint,
+    disputes bigint,
+    dispute_minor bigint,
+    disputes_lost bigint,
+    lost_minor bigint,
+    held_minor bigint,
+    orders bigint,
+    ordered_minor bigint,
+    paid_minor bigint,
+    returned_minor bigint,
+    tax_minor bigint,
+    order_fee_minor bigint,
+    discount_minor bigint,
+    quantity bigint,
+    sold_quantity bigint,
+    sold_minor bigint,
+    CONSTRAINT total_entries_pkey PRIMARY KEY (source, source_id, part, bucket, currency),
+    CONSTRAINT total_entries_source_check CHECK ((source = ANY (ARRAY['payment'::text, 'refund'::text, 'dispute'::text, 'order'::text])))
+);
+CREATE INDEX total_entries_bucket ON public.total_entries USING btree (bucket);
+CREATE INDEX total_entries_merchant ON public.total_entries USING btree (merchant, livemode, bucket);
+ALTER TABLE total_entries ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON total_entries FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON total_entries FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+COMMENT ON COLUMN total_entries.duration_bin IS 'n, where the processing time in ms is above 1.1^(n-1) and up to 1.1^n';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_entries TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE total_entries TO gatehouse_api;
+
+CREATE TABLE total_marks (
+    source text NOT NULL,
+    source_id bigint NOT NULL,
+    merchant text NOT NULL,
+    marked_at timestamp with time zone NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_threshold=-1);
+ALTER TABLE total_marks ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON total_marks FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON total_marks FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_marks TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT ON TABLE total_marks TO gatehouse_intake;
+GRANT INSERT, SELECT ON TABLE total_marks TO gatehouse_api;
+
+CREATE TABLE totals (
+    merchant text NOT NULL,
+    livemode boolean NOT NULL,
+    breakdown text NOT NULL,
+    level text NOT NULL,
+    bucket timestamp with time zone NOT NULL,
+    currency text NOT NULL,
+    value text NOT NULL,
+    detail text NOT NULL,
+    payments bigint,
+    amount_minor bigint,
+    succeeded bigint,
+    failed bigint,
+    cancelled bigint,
+    duration_ms bigint,
+    sales bigint,
+    gross_minor bigint,
+    fee_minor bigint,
+    unknown_fees bigint,
+    unknown_fee_gross_minor bigint,
+    sales_refunded bigint,
+    sales_refunded_minor bigint,
+    sales_disputed bigint,
+    refunds bigint,
+    refund_minor bigint,
+    other_fee_minor bigint,
+    disputes bigint,
+    dispute_minor bigint,
+    disputes_lost bigint,
+    lost_minor bigint,
+    held_minor bigint,
+    orders bigint,
+    ordered_minor bigint,
+    paid_minor bigint,
+    returned_minor bigint,
+    tax_minor bigint,
+    order_fee_minor bigint,
+    discount_minor bigint,
+    quantity bigint,
+    sold_quantity bigint,
+    sold_minor bigint,
+    CONSTRAINT totals_pkey PRIMARY KEY (merchant, livemode, breakdown, level, bucket, currency, value, detail),
+    CONSTRAINT totals_breakdown_check CHECK ((breakdown = ANY (ARRAY['gateway'::text, 'app'::text, 'method'::text, 'category'::text, 'failure'::text, 'duration'::text, 'order'::text, 'item'::text]))),
+    CONSTRAINT totals_level_check CHECK ((level = ANY (ARRAY['hour'::text, 'day'::text, 'month'::text])))
+);
+CREATE INDEX totals_bucket ON public.totals USING btree (bucket, level);
+ALTER TABLE totals ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON totals FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON totals FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE totals TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE totals TO gatehouse_api;
 
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from gatehouse.database.connection import Database
 from gatehouse.errors import NotFound, ValidationError
-from gatehouse.reports import money, sold, statement, work
+from gatehouse.reports import members, money, sold, statement, work
 from gatehouse.reports.answers import Answer, Row
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import DEFAULT_DAYS, Period, period
@@ -71,10 +71,15 @@ REPORTS: dict[str, Report] = {
         lambda d, w, a: sold.order_statistics(d, w, event=a.event_id), PERIOD | {"by", "event_id"}, days=None
     ),
     "tickets": Report(lambda d, w, a: sold.tickets(d, w, event=a.event_id), PERIOD | {"by", "event_id"}, days=None),
+    "memberships": Report(lambda d, w, _: members.memberships(d, w), PERIOD),
+    "cohorts": Report(lambda d, w, _: members.cohorts(d, w), PERIOD, days=None),
     "forwarding": Report(lambda d, w, a: work.forwarding(d, w, app=a.app), PERIOD | {"app"}, days=1),
     "enrichment": Report(lambda d, w, _: work.enrichment(d, w), PERIOD, days=1),
     "statement": Report(lambda d, w, a: statement.statement(d, w, gateway=a.gateway), frozenset({"month", "gateway"})),
 }
+HEALTH = frozenset(
+    {"memberships", "cohorts"}
+)  # and the breakdown by category: which products a merchant's patients take
 ALWAYS = frozenset({"time_zone", "livemode"})
 
 
@@ -117,6 +122,11 @@ def _period(name: str, report: Report, asked: Asked, now: datetime) -> Period:
         by=asked.by,
         days=report.days,
     )
+
+
+def is_about_health(name: str, asked: Asked) -> bool:
+    """Tell whether the answer speaks of products and memberships, which not every key may see."""
+    return name in HEALTH or asked.per == "category"
 
 
 def arguments(**given: Any) -> Asked:

@@ -59,6 +59,20 @@ DEFINITIONS = {
         "Items of the orders made in the period, at their prices, before tax, fees and discounts of the order. Sold"
         " are those of orders that are completed or partially refunded now.",
     ),
+    "memberships": Definition(
+        "Memberships: members, who came and went, churn, and monthly recurring revenue with its movements",
+        "Members are memberships that are active or past due. Before and after are as their rows stood at the"
+        " beginning and the end of the period, by when each change was recorded; started counts by the first"
+        " recurring payment. Churn is the share of members before that are none after. Monthly recurring revenue"
+        " (mrr) is each member's last amount by the interval of its renewal, days and weeks by 365.25 / 12 days in a"
+        " month; members whose interval is not known are counted apart. Before, plus new, reactivated, expansion,"
+        " contraction and lost, is after.",
+    ),
+    "cohorts": Definition(
+        "Memberships by the month in which they started",
+        "Memberships whose first recurring payment lies in the period, by category and by month of the time zone,"
+        " and how many of them are active or past due, paused or canceled now.",
+    ),
     "forwarding": Definition(
         "Deliveries to apps",
         "Deliveries logged in the period, by app: those that the app took, the tries that they needed, and the time"

@@ -25,7 +25,8 @@ returns setof total_entries language sql stable as $$
     ), said as (
         -- When it was first heard of.
         select 'payment' as source, p.id as source_id, p.begun_in as bucket, coalesce(p.currency, '') as currency,
-            p.merchant, p.livemode, p.gateway, p.app, p.method, p.product_category,
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
             case when p.status = 'failed' then coalesce(p.failure_code, '') end as failure,
             case when took_ms is not null then
                 ceil(ln(greatest(took_ms, 1)::float8) / ln(1.1::float8))::integer end as duration_bin,
@@ -43,7 +44,8 @@ returns setof total_entries language sql stable as $$
         from paid p
         union all
         -- When it came in.
-        select 'payment', p.id, p.sold_in, coalesce(p.currency, ''), p.merchant, p.livemode, p.gateway, p.app, p.method, p.product_category,
+        select 'payment', p.id, p.sold_in, coalesce(p.currency, ''), p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
             null, null,
         null, null, null, null, null, null, 1, p.received_minor, null, case when p.fee_minor is null then 1 end,
         case when p.fee_minor is null then p.received_minor end, case when p.refunded_minor > 0 then 1 end,
@@ -53,15 +55,16 @@ returns setof total_entries language sql stable as $$
         from paid p where is_sale
         union all
         -- Its fee, in the currency that it is taken in.
-        select 'payment', p.id, p.sold_in, p.fee_currency, p.merchant, p.livemode, p.gateway, p.app, p.method, p.product_category, null,
-            null,
+        select 'payment', p.id, p.sold_in, p.fee_currency, p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
         null, null, null, null, null, null, null, null, p.fee_minor, null, null, null, null, null, null, null, null,
         null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
         from paid p where is_sale and p.fee_minor is not null
         union all
         -- What the gateway calls refunded and no refund that we know explains, from when it first said so.
         select 'payment', p.id, quarter_hour(coalesce(first_said.at, p.last_fact_at)), coalesce(p.currency, ''),
-            p.merchant, p.livemode, p.gateway, p.app, p.method, p.product_category, null, null,
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
         null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
         p.refunded_minor - itemised.minor, null, null, null, null, null, null, null, null, null, null, null, null,
         null, null, null, null
@@ -77,7 +80,8 @@ returns setof total_entries language sql stable as $$
         where is_sale and p.refunded_minor > itemised.minor
         union all
         select 'refund', r.id, quarter_hour(coalesce(r.refunded_at, r.first_fact_at)),
-            coalesce(r.currency, p.currency, ''), r.merchant, r.livemode, r.gateway, p.app, p.method, p.product_category, null, null,
+            coalesce(r.currency, p.currency, ''), r.merchant, r.livemode, r.gateway, p.app, p.method,
+            p.product_category, null, null,
         null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
         coalesce(r.amount_minor, 0), r.fee_minor, null, null, null, null, null, null, null, null, null, null, null,
         null, null, null, null
@@ -85,7 +89,8 @@ returns setof total_entries language sql stable as $$
         where r.id = any (p_refunds) and r.status = 'completed'
         union all
         select 'dispute', d.id, quarter_hour(coalesce(d.opened_at, d.first_fact_at)),
-            coalesce(d.currency, p.currency, ''), d.merchant, d.livemode, d.gateway, p.app, p.method, p.product_category, null, null,
+            coalesce(d.currency, p.currency, ''), d.merchant, d.livemode, d.gateway, p.app, p.method,
+            p.product_category, null, null,
         null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, d.fee_minor,
         case when d.status <> 'warning' then 1 end, case when d.status <> 'warning' then d.amount_minor end,
         case when d.status = 'lost' then 1 end, case when d.status = 'lost' then d.amount_minor end,
