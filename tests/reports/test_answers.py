@@ -27,7 +27,7 @@ from gatehouse.models.orders import Numbering, create_order, set_order_status
 from gatehouse.reports.answers import Answer
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.sealing import Keyring
-from tests.cli.conftest import gatehouse
+from tests.cli.conftest import ROOT, gatehouse
 from tests.http_api.api_client import Api, made_key
 from tests.http_api.conftest import api_database, shared_api
 from tests.reports import plain
@@ -392,3 +392,9 @@ def test_reports_are_listed_and_need_a_key(ops: Database, asked: Api, gatehouse:
     wrong = gatehouse("report", "show", "nothing")
     assert (wrong.returncode, wrong.stderr.splitlines()[0][:40]) == (1, "error: there is no report 'nothing'; the")
     assert gatehouse("report", "show", "revenue", "--from", "soon").returncode == 2
+
+
+def test_the_guide_has_every_definition_as_answers_carry_it() -> None:
+    guide = (ROOT / "docs" / "reports.md").read_text()
+    for name, definition in DEFINITIONS.items():
+        assert f"### {name}\n\n{definition.title}.\n\n{definition.text}\n" in guide
