@@ -25,6 +25,9 @@ type PaymentStatus = Literal[
 class PaymentFilters(RecordFilters):
     """What payments can be looked for by."""
 
+    text: Word | None = Field(
+        None, description="A reference, customer or address; or words of its order, or their beginnings."
+    )
     status: list[PaymentStatus] | None = Field(None, description="Any of these; give it several times for several.")
     reference: Word | None = None
     customer_ref: Word | None = Field(None, description="The gateway's id of the customer.")

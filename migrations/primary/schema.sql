@@ -2938,6 +2938,28 @@ $function$;
 REVOKE ALL ON FUNCTION payments_of_email(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION payments_of_email(text) TO gatehouse_api, gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.payments_with_words(p_text text)
+ RETURNS TABLE(payment_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query
+    select p.id from payments p where p.merchant = merchant_now and p.reference = p_text
+    union
+    select p.id from payments p where p.merchant = merchant_now and p.customer_ref = p_text
+    union
+    select p.id from payments p where p.merchant = merchant_now and lower(p.email) = lower(p_text)
+    union
+    select p.id from orders_with_words(p_text) as worded join payments p on p.order_id = worded.order_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION payments_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payments_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.product_key(p_name text)
  RETURNS text
  LANGUAGE sql

@@ -398,3 +398,27 @@ def test_the_guide_has_every_definition_as_answers_carry_it() -> None:
     guide = (ROOT / "docs" / "reports.md").read_text()
     for name, definition in DEFINITIONS.items():
         assert f"### {name}\n\n{definition.title}.\n\n{definition.text}\n" in guide
+
+
+@pytest.mark.req("B6")
+def test_the_history_of_payments_is_searched_by_text(
+    ops: Database, asked: Api, intake: Database, keyring: Keyring, api_database: Database
+) -> None:
+    made = create_order(api_database, "default", FESTIVAL, JOHN, PASSES, numbering=Numbering("ALB", "UTC"))
+    charge = (ObjectName("charge", "ch_1"),)
+    said = PaymentFact(
+        charge, status=PaymentStatus.PENDING, currency="USD", metadata={"order_number": made.order.number}
+    )
+    other = PaymentFact(
+        (ObjectName("charge", "ch_2"),), reference="basket-7", email="Paul@Example.com", customer_ref="cus_2"
+    )
+    for number, fact in enumerate((said, other)):
+        record(intake, delivery(f"h{number}", [fact], STRIPE_JUNE, livemode=False), keyring)
+    key = made_key(ops)
+    found = {
+        text: asked.ask("/api/payments", key, text=text).body["items"] for text in ("doe", "basket-7", "cus_2", "x")
+    }
+    assert [payment["reference"] for payment in found["basket-7"]] == ["basket-7"]
+    assert found["cus_2"] == found["basket-7"] == asked.ask("/api/payments", key, text="paul@example.com").body["items"]
+    assert [payment["metadata"] for payment in found["doe"]] == [{"order_number": made.order.number}]
+    assert found["x"] == []
