@@ -7,15 +7,16 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from analytics_api.recorded import GatewayName
-from gatehouse.errors import RequestRefused
+from gatehouse.errors import InputRefused, RequestRefused
 from gatehouse.http_api.application import MISSING
-from gatehouse.http_api.callers import Caller, Reader, desk_of
+from gatehouse.http_api.callers import MERCHANT_HEADER, Caller, Reader, desk_of
 from gatehouse.http_api.fields import Day, Moment, Word
 from gatehouse.models.memberships import may_read_health_data
 from gatehouse.reports.answers import Answer
 from gatehouse.reports.ask import REPORTS, arguments, ask, is_about_health
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import QUARTER
+from gatehouse.reports.totals import ALL_MERCHANTS
 
 CSV = "text/csv; charset=utf-8"
 SEED_DAYS = 30
@@ -165,6 +166,8 @@ def _asked(
 ) -> Answer:
     asked = arguments(**asking.model_dump(exclude={"format"}))
     database = desk_of(request).database()
+    if caller.merchant == ALL_MERCHANTS:
+        raise InputRefused("Each answer is of one merchant.", field=MERCHANT_HEADER, place="header")
     if is_about_health(report, asked) and not may_read_health_data(database, caller.merchant, caller.key_id):
         raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
     return ask(database, caller.merchant, report, asked, now=now or datetime.now(UTC))

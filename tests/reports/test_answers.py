@@ -383,6 +383,10 @@ def test_what_cannot_be_asked_names_its_field(
 
 
 def test_reports_are_listed_and_need_a_key(ops: Database, asked: Api, gatehouse: Command) -> None:
+    everywhere = made_key(ops, None, "ops")
+    assert asked.ask("/api/analytics/revenue", everywhere, headers={"Gatehouse-Merchant": "acme"}).status == 200
+    together = asked.ask("/api/analytics/revenue", everywhere, headers={"Gatehouse-Merchant": "*"})
+    assert (together.status, together.body["errors"][0]["field"]) == (422, "Gatehouse-Merchant")
     assert asked.ask("/api/analytics/revenue").status == 401
     assert asked.ask("/api/analytics/nothing", made_key(ops)).status == 422
     listed = asked.ask("/api/analytics", made_key(ops)).body["reports"]
