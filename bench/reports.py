@@ -192,7 +192,7 @@ def compare(place: Ground, one: Database, everybody: Database) -> None:
         mine = "" if merchant == ALL_MERCHANTS else f" and merchant = '{merchant}'"
         sold = f"livemode and status in ('completed', 'refunded'){mine}"
         due = place.database.sql(
-            "select to_char(date_trunc('month', completed_at at time zone 'America/Denver'), 'YYYY-MM-DD'), currency,"  # noqa: S608
+            "select to_char(date_trunc('month', completed_at at time zone 'America/Denver'), 'YYYY-MM-DD'), currency,"  # noqa: S608 - our own words
             f" count(*), sum(received_minor)::bigint, coalesce(sum(fee_minor), 0)::bigint from payments where {sold}"
             " and completed_at >= '2025-01-01 07:00Z' and completed_at < '2026-01-01 07:00Z'"
             " group by 1, 2 order by 1, 2"
@@ -202,7 +202,7 @@ def compare(place: Ground, one: Database, everybody: Database) -> None:
         told = [[row["from"], row["currency"], row["sales"], row["gross_minor"], row["fee_minor"]] for row in rows]
         agree(told, due)
         due = place.database.sql(
-            "select gateway, currency, count(*), sum(amount_minor)::bigint,"  # noqa: S608
+            "select gateway, currency, count(*), sum(amount_minor)::bigint,"  # noqa: S608 - our own words
             " round(avg(extract(epoch from completed_at - first_fact_at)), 2)::float8"
             f" from payments where livemode{mine} and first_fact_at >= '2025-01-01Z' and first_fact_at < '2026-01-01Z'"
             " group by 1, 2 order by 1, 2"
