@@ -24,6 +24,7 @@ NAMES = (
     "clinics",
     "importing",
     "clinic_load",
+    "reports",
     "backup",
     "faults",
 )

@@ -31,6 +31,7 @@ from cli import (
     reconcile,
     redrive,
     refunds,
+    reports,
     retention,
     status,
     trace,
@@ -55,6 +56,7 @@ GROUPS = {
     "payments": payments.app,
     "products": products.app,
     "refunds": refunds.app,
+    "report": reports.app,
 }
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from analytics_api import (
+    analytics,
     apps,
     audit,
     completeness,
@@ -28,6 +29,7 @@ from gatehouse.http_api.front import Front
 ROUTERS = (
     orders.router,
     customers.router,
+    analytics.router,  # before payments, whose /payments/{id} would take /payments/analytics
     payments.router,
     refunds.router,
     refund_requests.router,

@@ -27,6 +27,9 @@ type PaymentStatus = Literal[
 class PaymentFilters(RecordFilters):
     """What payments can be looked for by."""
 
+    text: Word | None = Field(
+        None, description="A reference, customer or address; or words of its order, or their beginnings."
+    )
     status: list[PaymentStatus] | None = Field(None, description="Any of these; give it several times for several.")
     reference: Word | None = None
     order_id: RowId | None = Field(None, description="What it was paid for.")

@@ -139,6 +139,9 @@ METRICS = {
     "BackupRefusedNow": Metric("Count", "Payments that the backup keeps refusing."),
     "BackupDivergent": Metric("Count", "Payments that differed when the two databases were last compared."),
     "ReadsFromBackup": Metric("Count", "Questions answered from the backup because the primary was away."),
+    "TotalsWaiting": Metric("Count", "Changes that the sums of the reports do not hold yet; answers add them."),
+    "OldestTotalWaiting": Metric("Seconds", "How long the oldest of them has waited to be counted."),
+    "TotalsDrifted": Metric("Count", "Entries and sums of the reports that a nightly recount found wrong."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
     "OldestJob": Metric("Seconds", "How long ago the oldest job that is not done was written."),
     "MoneyAtRisk": Metric(

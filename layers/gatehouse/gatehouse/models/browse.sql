@@ -19,6 +19,7 @@ where merged_into is null
   and (:user_id::text is null or user_id = :user_id::text)
   and (:subscription_ref::text is null or subscription_ref = :subscription_ref::text)
   and (:email::text is null or id = any (array(select payments_of_email(:email::text))))
+  and (:text::text is null or id = any (array(select payments_with_words(:text::text))))
   and (:livemode::boolean is null or livemode = :livemode::boolean)
   and (:since::timestamptz is null or first_fact_at >= :since::timestamptz)
   and (:until::timestamptz is null or first_fact_at < :until::timestamptz)

@@ -1,0 +1,35 @@
+"""What keeps the sums of the reports: counting every minute, a recount every night, and metrics of both."""
+
+from typing import Any
+
+from gatehouse.database.connection import Database
+from gatehouse.observability import log, metrics
+from gatehouse.reports.totals import sql
+from gatehouse.reports.verify import count_all, verify
+
+
+def count(database: Database, *, seconds: float) -> dict[str, Any]:
+    """Count what is marked, for at most some seconds; tell how much is left, and for how long it has waited."""
+    counted = count_all(database, seconds=seconds)
+    left = database.query_one(sql.waiting)
+    metrics.measure("TotalsWaiting", left["marks"])
+    metrics.measure("OldestTotalWaiting", left["oldest_seconds"])
+    log.info("totals counted", counted=counted, waiting=left["marks"])
+    return {"counted": counted, "waiting": left["marks"]}
+
+
+def recount(database: Database, *, seconds: float) -> dict[str, Any]:
+    """Compare all sums with a recount, or as much as fits; what differs is told, and left for a person."""
+    found = verify(database, seconds=seconds)
+    drifted = found.entries_drifted + found.totals_drifted
+    metrics.measure("TotalsDrifted", drifted)
+    if drifted:
+        log.error(
+            "totals differ from a recount: gatehouse report verify --repair puts them right",
+            entries=found.entries_drifted,
+            totals=found.totals_drifted,
+            examples=found.examples,
+        )
+    else:
+        log.info("totals equal a recount", rows=found.rows_checked, is_whole=found.is_whole)
+    return {"checked": found.rows_checked, "drifted": drifted, "is_whole": found.is_whole}
