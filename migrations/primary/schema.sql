@@ -26,6 +26,29 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.add_tenant_usage(p_tenant text, p_rows bigint, p_bytes bigint, p_milliseconds bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    insert into tenant_usage_slots as u (tenant_id, merchant, date, slot, rows_returned, bytes_returned, milliseconds)
+    select t.id, t.merchant, (now() at time zone 'UTC')::date, floor(random() * 8)::smallint,
+        p_rows, p_bytes, p_milliseconds
+    from platform_tenants t where t.id = p_tenant and t.merchant = merchant_now
+    on conflict on constraint tenant_usage_slots_pkey do update
+        set rows_returned = u.rows_returned + excluded.rows_returned,
+            bytes_returned = u.bytes_returned + excluded.bytes_returned,
+            milliseconds = u.milliseconds + excluded.milliseconds;
+end
+$function$;
+REVOKE ALL ON FUNCTION add_tenant_usage(text,bigint,bigint,bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION add_tenant_usage(text,bigint,bigint,bigint) TO gatehouse_api, gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -357,6 +380,38 @@ AS $function$
     where app is not null
 $function$;
 
+CREATE OR REPLACE FUNCTION public.ask_tenant_job(p_topic text, p_tenant text, p_key text, p_arguments jsonb, p_due timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+    made bigint;
+begin
+    if p_topic not in ('provision_tenant', 'remove_tenant', 'make_branch', 'remove_branch') then
+        perform refuse('GH005', 'there is no such job for a tenant');
+    end if;
+    insert into jobs as job (topic, business_key, merchant, arguments, due_at, ring_after)
+    select p_topic, p_key, t.merchant, p_arguments || jsonb_build_object('tenant', t.id), p_due,
+        greatest(p_due, now() + interval '30 seconds')
+    from platform_tenants t
+    where t.id = p_tenant and t.merchant = merchant_now
+    on conflict (topic, business_key) do update
+        set due_at = excluded.due_at, ring_after = excluded.ring_after,
+            status = case when job.status = 'leased' then job.status else 'waiting' end,
+            attempts = case when job.status = 'leased' then job.attempts else 0 end, finished_at = null
+    returning id into made;
+    if made is null then
+        perform refuse('GH008', 'there is no such tenant');
+    end if;
+    return made;
+end
+$function$;
+REVOKE ALL ON FUNCTION ask_tenant_job(text,text,text,jsonb,timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ask_tenant_job(text,text,text,jsonb,timestamp with time zone) TO gatehouse_api, gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.audit_hash(hash_key bytea, value jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -597,6 +652,73 @@ end
 $function$;
 REVOKE ALL ON FUNCTION drop_old_payloads(integer,boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_old_payloads(integer,boolean) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.enter_tenant(p_tenant text, p_subject text, p_is_query boolean)
+ RETURNS TABLE(answer text, role text, full_window text, wait_seconds integer, reason text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+    entered platform_tenants;
+    moment timestamptz := clock_timestamp();
+    chosen smallint := floor(random() * 8)::smallint;
+    today date := (moment at time zone 'UTC')::date;
+    in_minute bigint;
+    in_hour bigint;
+    in_day bigint;
+begin
+    -- For this statement's own transaction: what it counts need not survive a crash, and the caller waits for it.
+    perform set_config('synchronous_commit', 'off', true);
+    select * into entered from platform_tenants t where t.id = p_tenant and t.merchant = merchant_now;
+    role := case when p_subject = '*' then 'owner' else (
+        select p.role from tenant_permissions p where p.tenant_id = p_tenant and p.subject = p_subject) end;
+    if entered.id is null or role is null then
+        answer := 'missing';
+        return next;
+        return;
+    end if;
+    answer := 'ok';
+    if p_is_query then
+        select 'closed', e.reason into answer, reason from tenant_endpoints e
+        where e.engine = entered.engine and not e.is_open;
+        answer := coalesce(answer, 'ok');
+        select coalesce(sum(w.requests) filter (where w.kind = 'minute'), 0),
+            coalesce(sum(w.requests) filter (where w.kind = 'hour'), 0)
+        into in_minute, in_hour
+        from tenant_windows w
+        where w.tenant_id = p_tenant
+          and (w.kind, w.starts_at) in (
+              ('minute', date_trunc('minute', moment, 'UTC')), ('hour', date_trunc('hour', moment, 'UTC')));
+        select coalesce(sum(u.query_executions), 0) into in_day from tenant_usage_slots u
+        where u.tenant_id = p_tenant and u.date = today;
+        full_window := case
+            when in_day >= entered.max_requests_per_day then 'day'
+            when in_hour >= entered.max_requests_per_hour then 'hour'
+            when in_minute >= entered.max_requests_per_minute then 'minute'
+        end;
+        if answer = 'ok' and full_window is not null then
+            answer := 'limited';
+            wait_seconds := ceil(extract(epoch from
+                date_trunc(full_window, moment, 'UTC') + ('1 ' || full_window)::interval - moment));
+        end if;
+    end if;
+    if answer = 'ok' and p_is_query then
+        insert into tenant_windows as w (tenant_id, kind, starts_at, slot, requests)
+        values (p_tenant, 'minute', date_trunc('minute', moment, 'UTC'), chosen, 1),
+            (p_tenant, 'hour', date_trunc('hour', moment, 'UTC'), chosen, 1)
+        on conflict on constraint tenant_windows_pkey do update set requests = w.requests + 1;
+    end if;
+    insert into tenant_usage_slots as u (tenant_id, merchant, date, slot, api_requests, query_executions)
+    values (p_tenant, entered.merchant, today, chosen, 1, (p_is_query and answer = 'ok')::integer)
+    on conflict on constraint tenant_usage_slots_pkey do update
+        set api_requests = u.api_requests + 1, query_executions = u.query_executions + excluded.query_executions;
+    return next;
+end
+$function$;
+REVOKE ALL ON FUNCTION enter_tenant(text,text,boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION enter_tenant(text,text,boolean) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.erase_answers()
  RETURNS trigger
@@ -1614,6 +1736,27 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.keep_last_owner()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    if old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') then
+        perform from platform_tenants where id = old.tenant_id for update;
+        if not exists (
+            select from tenant_permissions
+            where tenant_id = old.tenant_id and role = 'owner' and subject <> old.subject
+        ) then
+            perform refuse('GH009', 'the last owner of a tenant stays: make somebody else an owner first');
+        end if;
+    end if;
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$function$;
+REVOKE ALL ON FUNCTION keep_last_owner() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.link_gateway_customer()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2629,6 +2772,17 @@ $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
 
+CREATE OR REPLACE FUNCTION public.user_of_key(p_id text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select user_id from api_keys where id = p_id
+$function$;
+REVOKE ALL ON FUNCTION user_of_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION user_of_key(text) TO gatehouse_api;
+
 CREATE OR REPLACE FUNCTION public.without_personal_words(p_kind text, p_words jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -2761,6 +2915,34 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.write_tenant_audit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    before jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
+    after jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
+    this jsonb := case when tg_op = 'DELETE' then before else after end;
+begin
+    insert into tenant_audit_log (merchant, tenant_id, table_name, action, actor, changes)
+    select this ->> 'merchant',
+        case tg_table_name when 'platform_tenants' then this ->> 'id' else this ->> 'tenant_id' end,
+        tg_table_name, lower(tg_op),
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
+        coalesce(jsonb_object_agg(name, case
+            when name in ('sealed', 'request_hash', 'billing_email') then to_jsonb('changed'::text)
+            else jsonb_build_array(before -> name, after -> name)
+        end), '{}')
+    from jsonb_object_keys(this) as name
+    where before -> name is distinct from after -> name
+      and name not in ('updated_at', 'version', 'storage_bytes', 'storage_measured_at');
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION write_tenant_audit() FROM PUBLIC;
+
 CREATE SEQUENCE payment_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
@@ -2797,6 +2979,7 @@ CREATE TABLE api_keys (
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
     last_used_at timestamp with time zone,
+    user_id text,
     CONSTRAINT api_keys_pkey PRIMARY KEY (id),
     CONSTRAINT api_keys_check CHECK (((merchant IS NOT NULL) OR (role = 'ops'::text))),
     CONSTRAINT api_keys_hash_check CHECK ((octet_length(hash) = 32)),
@@ -2804,12 +2987,13 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_name_check CHECK ((name <> ''::text)),
     CONSTRAINT api_keys_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 60000))),
     CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'developer'::text, 'admin'::text, 'ops'::text]))),
+    CONSTRAINT api_keys_user_id_check CHECK ((user_id ~ '^[!-~]{1,200}$'::text)),
     CONSTRAINT api_keys_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON api_keys FOR ALL TO CURRENT_USER, gatehouse_ops USING (true);
 COMMENT ON COLUMN api_keys.last_used_at IS 'exact to an hour: written no more often than that';
-GRANT INSERT, SELECT, UPDATE (revoked_at) ON TABLE api_keys TO gatehouse_ops;
+GRANT INSERT, SELECT, UPDATE (revoked_at, user_id) ON TABLE api_keys TO gatehouse_ops;
 
 CREATE UNLOGGED TABLE api_usage (
     key_id text NOT NULL,
@@ -3446,6 +3630,68 @@ CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW 
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
 
+CREATE TABLE platform_tenants (
+    id text NOT NULL,
+    merchant text NOT NULL,
+    name text NOT NULL,
+    organization_id text,
+    billing_email text,
+    subscription_id text,
+    plan_type text NOT NULL DEFAULT 'free'::text,
+    engine text NOT NULL,
+    region text,
+    status text NOT NULL DEFAULT 'creating'::text,
+    status_reason text,
+    max_databases integer NOT NULL,
+    max_storage_mb integer NOT NULL,
+    max_requests_per_minute integer NOT NULL,
+    max_requests_per_hour integer NOT NULL,
+    max_requests_per_day integer NOT NULL,
+    engine_state jsonb NOT NULL DEFAULT '{}'::jsonb,
+    sealed bytea,
+    key_id text,
+    schema_version integer NOT NULL DEFAULT 0,
+    storage_bytes bigint,
+    storage_measured_at timestamp with time zone,
+    created_by text NOT NULL,
+    idempotency_key text,
+    request_hash bytea,
+    delete_after timestamp with time zone,
+    removed_at timestamp with time zone,
+    version integer NOT NULL DEFAULT 1,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT platform_tenants_pkey PRIMARY KEY (id),
+    CONSTRAINT platform_tenants_id_merchant_key UNIQUE (id, merchant),
+    CONSTRAINT platform_tenants_check CHECK (((sealed IS NULL) = (key_id IS NULL))),
+    CONSTRAINT platform_tenants_check1 CHECK (((removed_at IS NULL) OR (status = 'deleted'::text))),
+    CONSTRAINT platform_tenants_engine_check CHECK ((engine = ANY (ARRAY['plain'::text, 'neon'::text, 'digitalocean'::text]))),
+    CONSTRAINT platform_tenants_engine_state_check CHECK ((jsonb_typeof(engine_state) = 'object'::text)),
+    CONSTRAINT platform_tenants_id_check CHECK ((id ~ '^t[a-z0-9]{15}$'::text)),
+    CONSTRAINT platform_tenants_max_databases_check CHECK ((max_databases >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_day_check CHECK ((max_requests_per_day >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_hour_check CHECK ((max_requests_per_hour >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_minute_check CHECK ((max_requests_per_minute >= 1)),
+    CONSTRAINT platform_tenants_max_storage_mb_check CHECK ((max_storage_mb >= 1)),
+    CONSTRAINT platform_tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT platform_tenants_plan_type_check CHECK ((plan_type = ANY (ARRAY['free'::text, 'pro'::text, 'team'::text, 'enterprise'::text]))),
+    CONSTRAINT platform_tenants_status_check CHECK ((status = ANY (ARRAY['creating'::text, 'active'::text, 'suspended'::text, 'deleted'::text]))),
+    CONSTRAINT platform_tenants_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX platform_tenants_creator ON public.platform_tenants USING btree (created_by);
+CREATE UNIQUE INDEX platform_tenants_key ON public.platform_tenants USING btree (merchant, created_by, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX platform_tenants_newest ON public.platform_tenants USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX platform_tenants_present ON public.platform_tenants USING btree (engine, id) WHERE (removed_at IS NULL);
+ALTER TABLE platform_tenants ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON platform_tenants FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_tenants ON platform_tenants FOR ALL TO gatehouse_api USING (((merchant = current_setting('gatehouse.merchant'::text, true)) AND (((current_setting('gatehouse.subject'::text, true) = '*'::text) OR (current_setting('gatehouse.subject'::text, true) = created_by)) OR (EXISTS ( SELECT
+   FROM tenant_permissions p
+  WHERE ((p.tenant_id = platform_tenants.id) AND (p.subject = current_setting('gatehouse.subject'::text, true))))))));
+CREATE TRIGGER platform_tenants_audit_insert AFTER INSERT ON public.platform_tenants FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+CREATE TRIGGER platform_tenants_audit_update AFTER UPDATE ON public.platform_tenants FOR EACH ROW WHEN ((((((((((((((old.status IS DISTINCT FROM new.status) OR (old.plan_type IS DISTINCT FROM new.plan_type)) OR (old.max_databases IS DISTINCT FROM new.max_databases)) OR (old.max_storage_mb IS DISTINCT FROM new.max_storage_mb)) OR (old.max_requests_per_minute IS DISTINCT FROM new.max_requests_per_minute)) OR (old.max_requests_per_hour IS DISTINCT FROM new.max_requests_per_hour)) OR (old.max_requests_per_day IS DISTINCT FROM new.max_requests_per_day)) OR (old.name IS DISTINCT FROM new.name)) OR (old.billing_email IS DISTINCT FROM new.billing_email)) OR (old.organization_id IS DISTINCT FROM new.organization_id)) OR (old.sealed IS DISTINCT FROM new.sealed)) OR (old.engine_state IS DISTINCT FROM new.engine_state)) OR (old.removed_at IS DISTINCT FROM new.removed_at))) EXECUTE FUNCTION write_tenant_audit();
+COMMENT ON COLUMN platform_tenants.created_by IS 'who asked: user:<id>, key:<id>, <issuer>:<sub>, or ops:<name>';
+GRANT INSERT, SELECT, UPDATE ON TABLE platform_tenants TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE redrives (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text NOT NULL,
@@ -3615,6 +3861,119 @@ CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions F
 GRANT INSERT, SELECT, UPDATE ON TABLE subscriptions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE subscriptions TO gatehouse_api;
 
+CREATE TABLE tenant_audit_log (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    merchant text NOT NULL,
+    tenant_id text NOT NULL,
+    table_name text NOT NULL,
+    action text NOT NULL,
+    actor text NOT NULL,
+    changes jsonb NOT NULL,
+    CONSTRAINT tenant_audit_log_pkey PRIMARY KEY (id)
+);
+CREATE INDEX tenant_audit_log_tenant ON public.tenant_audit_log USING btree (tenant_id, id DESC);
+ALTER TABLE tenant_audit_log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_audit_log FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_audit_log FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE tenant_audit_log TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE tenant_branches (
+    id text NOT NULL,
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    name text NOT NULL,
+    status text NOT NULL DEFAULT 'creating'::text,
+    status_reason text,
+    engine_state jsonb NOT NULL DEFAULT '{}'::jsonb,
+    sealed bytea,
+    key_id text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    removed_at timestamp with time zone,
+    CONSTRAINT tenant_branches_pkey PRIMARY KEY (id),
+    CONSTRAINT tenant_branches_check CHECK (((sealed IS NULL) = (key_id IS NULL))),
+    CONSTRAINT tenant_branches_engine_state_check CHECK ((jsonb_typeof(engine_state) = 'object'::text)),
+    CONSTRAINT tenant_branches_id_check CHECK ((id ~ '^b[a-z0-9]{15}$'::text)),
+    CONSTRAINT tenant_branches_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,39}$'::text)),
+    CONSTRAINT tenant_branches_status_check CHECK ((status = ANY (ARRAY['creating'::text, 'active'::text, 'deleted'::text]))),
+    CONSTRAINT tenant_branches_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+);
+CREATE UNIQUE INDEX tenant_branches_name ON public.tenant_branches USING btree (tenant_id, name) WHERE (removed_at IS NULL);
+ALTER TABLE tenant_branches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_branches FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_branches FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER tenant_branches_audit AFTER INSERT OR DELETE OR UPDATE ON public.tenant_branches FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+GRANT INSERT, SELECT, UPDATE ON TABLE tenant_branches TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE tenant_endpoints (
+    engine text NOT NULL,
+    is_open boolean NOT NULL DEFAULT true,
+    reason text,
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),
+    busy_until timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_endpoints_pkey PRIMARY KEY (engine),
+    CONSTRAINT tenant_endpoints_engine_check CHECK ((engine = ANY (ARRAY['plain'::text, 'neon'::text, 'digitalocean'::text])))
+);
+GRANT SELECT ON TABLE tenant_endpoints TO gatehouse_api;
+GRANT SELECT, UPDATE ON TABLE tenant_endpoints TO gatehouse_ops;
+GRANT SELECT, UPDATE (busy_until) ON TABLE tenant_endpoints TO gatehouse_worker;
+
+CREATE TABLE tenant_permissions (
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    subject text NOT NULL,
+    role text NOT NULL DEFAULT 'developer'::text,
+    granted_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_permissions_pkey PRIMARY KEY (tenant_id, subject),
+    CONSTRAINT tenant_permissions_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'developer'::text, 'viewer'::text]))),
+    CONSTRAINT tenant_permissions_subject_check CHECK (((length(subject) >= 3) AND (length(subject) <= 300))),
+    CONSTRAINT tenant_permissions_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+);
+CREATE INDEX tenant_permissions_subject ON public.tenant_permissions USING btree (subject, tenant_id);
+ALTER TABLE tenant_permissions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_permissions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_permissions FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER tenant_permissions_audit AFTER INSERT OR DELETE OR UPDATE ON public.tenant_permissions FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+CREATE TRIGGER tenant_permissions_last_owner BEFORE DELETE OR UPDATE ON public.tenant_permissions FOR EACH ROW EXECUTE FUNCTION keep_last_owner();
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE tenant_permissions TO gatehouse_api, gatehouse_ops;
+GRANT SELECT ON TABLE tenant_permissions TO gatehouse_worker;
+
+CREATE TABLE tenant_usage_slots (
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    date date NOT NULL,
+    slot smallint NOT NULL,
+    api_requests bigint NOT NULL DEFAULT 0,
+    query_executions bigint NOT NULL DEFAULT 0,
+    rows_returned bigint NOT NULL DEFAULT 0,
+    bytes_returned bigint NOT NULL DEFAULT 0,
+    milliseconds bigint NOT NULL DEFAULT 0,
+    storage_bytes bigint,
+    CONSTRAINT tenant_usage_slots_pkey PRIMARY KEY (tenant_id, date, slot),
+    CONSTRAINT tenant_usage_slots_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+) WITH (fillfactor=70);
+ALTER TABLE tenant_usage_slots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_usage_slots FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_usage_slots FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE tenant_usage_slots TO gatehouse_worker;
+GRANT SELECT ON TABLE tenant_usage_slots TO gatehouse_api, gatehouse_ops;
+
+CREATE UNLOGGED TABLE tenant_windows (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    slot smallint NOT NULL,
+    requests integer NOT NULL,
+    CONSTRAINT tenant_windows_pkey PRIMARY KEY (tenant_id, kind, starts_at, slot),
+    CONSTRAINT tenant_windows_kind_check CHECK ((kind = ANY (ARRAY['minute'::text, 'hour'::text])))
+) WITH (fillfactor=70);
+CREATE INDEX tenant_windows_old ON public.tenant_windows USING btree (starts_at);
+GRANT DELETE, SELECT ON TABLE tenant_windows TO gatehouse_worker;
+
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     gateway text NOT NULL,
@@ -3699,3 +4058,6 @@ GRANT SELECT ON TABLE elevenone_subscriptions TO gatehouse_api, gatehouse_ops, g
 
 CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
 GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW tenant_usage WITH (security_invoker=true) AS SELECT tenant_id, merchant, date, (sum(api_requests))::bigint AS api_requests, (sum(query_executions))::bigint AS query_executions, (sum(rows_returned))::bigint AS rows_returned, (sum(bytes_returned))::bigint AS bytes_returned, (sum(milliseconds))::bigint AS milliseconds, max(storage_bytes) AS storage_bytes, round(((max(storage_bytes))::numeric / 0), 3) AS storage_used_mb, round((sum(bytes_returned) / 0), 3) AS bandwidth_used_mb FROM tenant_usage_slots GROUP BY tenant_id, merchant, date;
+GRANT SELECT ON TABLE tenant_usage TO gatehouse_api, gatehouse_ops, gatehouse_worker;

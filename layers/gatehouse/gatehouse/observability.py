@@ -122,6 +122,11 @@ METRICS = {
     "ForwardsDelivered": Metric("Count", "Deliveries that an app took."),
     "ForwardsFailed": Metric("Count", "Deliveries that an app refused, or did not answer."),
     "ForwardTime": Metric("Milliseconds", "From the receipt of an event to its delivery."),
+    "TenantReadyTime": Metric("Milliseconds", "From a tenant's request to its database being ready."),
+    "TenantsNotMade": Metric("Count", "Tenants that could not be made, and were undone."),
+    "TenantsMeasured": Metric("Count", "Tenants whose storage was measured."),
+    "TenantQueries": Metric("Count", "Statements on tenants' databases that were run over HTTP."),
+    "TenantQueryTime": Metric("Milliseconds", "From a statement's start on a tenant's database to its last row."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
 }
 

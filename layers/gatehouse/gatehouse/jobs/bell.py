@@ -115,6 +115,14 @@ def bell() -> Bell:
     endpoint = found.aws_endpoint_url_sqs or found.aws_endpoint_url
     return Bell(
         AwsClient("sqs", region=found.aws_region, endpoint_url=endpoint, credentials=credentials),
-        queues={"enrichment": found.enrichment_queue_url, "forwarding": found.forwarding_queue_url},
-        dead_letters={"enrichment": found.enrichment_dlq_url, "forwarding": found.forwarding_dlq_url},
+        queues={
+            "enrichment": found.enrichment_queue_url,
+            "forwarding": found.forwarding_queue_url,
+            "tenants": found.tenants_queue_url,
+        },
+        dead_letters={
+            "enrichment": found.enrichment_dlq_url,
+            "forwarding": found.forwarding_dlq_url,
+            "tenants": found.tenants_dlq_url,
+        },
     )
