@@ -70,6 +70,7 @@ OWNERS = {
     "starlette": {"gatehouse.http_api"},
     "pydantic": {"gatehouse.http_api", "analytics_api", "tenants_api"},
     "mangum": {"gatehouse.http_api.lambda_handler"},
+    "jwt": {"gatehouse.tenants.tokens"},
 }
 # Pure beside every gateway's verify.py and translate.py.
 PURE_MODULES = {

@@ -1,5 +1,6 @@
 """A prepared cluster, a platform database, and tenants that were made on it by the job as it runs in the function."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from gatehouse.database.connection import Database
+from gatehouse.http_api.lambda_handler import lambda_handler
 from gatehouse.jobs.bell import Burial
 from gatehouse.jobs.claim import work_on
 from gatehouse.sealing import Keyring
@@ -17,13 +19,20 @@ from gatehouse.tenants.engines.prepare import prepare_cluster
 from gatehouse.tenants.links import Links, Safety
 from gatehouse.tenants.records import NewTenant, Row, Who
 from gatehouse.tenants.run import Query, Ran, run
+from gatehouse.tenants.tokens import Issuer, Tokens
 from gatehouse.tenants.worker import Workshop, workers
 from local.postgres import PostgresServer
+from tenants_api.api import build
+from tenants_api.desk import TenantsDesk
+from tests.http_api.api_client import Answer, Api
 from tests.intake.conftest import keyring, ops, worker
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.postgres import run_sql
 
 __all__ = ["keyring", "ops", "worker"]
+
+ISSUER = "https://auth.example.com"
+ISSUERS = (Issuer("supabase", ISSUER, "authenticated", "ES256", f"{ISSUER}/keys", "default"),)
 
 MAKER, MAKER_PASSWORD = "gatehouse_tenants", "only for tests"
 SAFETY = Safety("off")
@@ -94,6 +103,61 @@ class House:
     def things(self, tenant: str) -> tuple[str, ...]:
         """Return what the engine has of a tenant."""
         return tuple(self.engine.inventory().things.get(tenant, ()))
+
+
+class TenantsApi:
+    """The API of tenants, asked through its Lambda handler; its jobs are done by whoever holds the house."""
+
+    def __init__(self) -> None:
+        self.house: House | None = None
+        self.rung: list[tuple[int, str]] = []
+        self.keys: dict[str, Any] = {"keys": []}
+        self.grace_days = 7
+        desk = TenantsDesk(
+            database=lambda: self._now().api,
+            bell=lambda: self,  # type: ignore[arg-type, return-value]  # rings
+            keyring=lambda: self._now().shop.keyring(),
+            links=lambda: self._now().links,
+            tokens=lambda: Tokens(ISSUERS, lambda _: self.keys),
+            engine_for=lambda _plan, asked: asked or self._now().engine.name,
+            grace_days=7,
+            statement_milliseconds=5000,
+        )
+        self._api = Api.__new__(Api)
+        self._api._handler = lambda_handler(build(desk, ("https://shop.example.com",)))
+
+    def _now(self) -> House:
+        assert self.house is not None
+        return self.house
+
+    def ring(self, jobs: list[tuple[int, str]]) -> int:
+        """Stand for the bell: keep what it was asked to ring for."""
+        self.rung += jobs
+        return len(jobs)
+
+    def ask(self, method: str, path: str, key: str = "", body: Any = None, **options: Any) -> Answer:
+        """Send one request."""
+        headers = {"content-type": "application/json", **options.pop("headers", {})}
+        content = b"" if body is None else json.dumps(body).encode()
+        return self._api.ask(f"/api/v1/tenants{path}", key, method=method, headers=headers, body=content, **options)
+
+    def query(self, tenant: str, key: str, text: str, **more: Any) -> Answer:
+        """Run one statement."""
+        return self.ask("POST", f"/{tenant}/query", key, {"query": text, **more})
+
+
+@pytest.fixture(scope="session")
+def shared_tenants_api() -> TenantsApi:
+    """The API of tenants: making it anew takes half a second."""
+    return TenantsApi()
+
+
+@pytest.fixture
+def tenants_api(shared_tenants_api: TenantsApi, plain: House) -> TenantsApi:
+    """The same over the plain cluster of this test."""
+    shared_tenants_api.house = plain
+    shared_tenants_api.rung.clear()
+    return shared_tenants_api
 
 
 @pytest.fixture(scope="session")
