@@ -189,7 +189,10 @@ def house_of(
         house.links.close()
         for (name,) in run_sql(postgres_server.url(), "select datname from pg_database where datname like 'gh\\_%'"):
             run_sql(postgres_server.url(), f'drop database "{name}" with (force)')
-        for (name,) in run_sql(postgres_server.url(), "select rolname from pg_roles where rolname like 'gh\\_%'"):
+        for (name,) in run_sql(
+            postgres_server.url(),
+            "select rolname from pg_roles where rolname like 'gh\\_%' order by rolname like '%keeper'",
+        ):
             run_sql(postgres_server.url(), f'drop role "{name}"')
 
 

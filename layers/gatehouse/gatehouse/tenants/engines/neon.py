@@ -70,7 +70,7 @@ class NeonEngine:
             wanted.save(state)
         self._ensure_database(project, state["branch_id"], wanted)
         credentials = self._placed(project, state["branch_id"], wanted.credentials)
-        self._make_roles(credentials, wanted.names.database)
+        self._make_roles(credentials)
         return credentials
 
     def remove(self, wanted: Wanted, branches: Mapping[str, State]) -> None:  # noqa: ARG002 - they go with the project
@@ -195,7 +195,7 @@ class NeonEngine:
         said = self._api.ask("GET", f"/projects/{quote(project)}/connection_uri", params=params) or {}
         place = parse_address(str(said.get("uri", "")))
         passwords = {**credentials.passwords, KEEPER: place.password}
-        return credentials.at(place.host, place.port, passwords=passwords)
+        return credentials.at(place.host, place.port, place.database, passwords=passwords)
 
     def _wait(self, project: str) -> None:
         """Wait until nothing is under way in a project; raise EngineError when it failed, or takes too long for now."""
@@ -216,7 +216,7 @@ class NeonEngine:
                 )
             self._api.sleep(POLL_SECONDS)
 
-    def _make_roles(self, credentials: Credentials, database: str) -> None:
+    def _make_roles(self, credentials: Credentials) -> None:
         """Make the callers' roles. Neon takes no hashed passwords; the connection is encrypted."""
         with self._session(credentials.address(KEEPER)) as session:
             for role in CALLERS:
@@ -224,12 +224,13 @@ class NeonEngine:
                 verb = "alter" if session.query(sql.find_role(role=name)) else "create"
                 password = literal(credentials.passwords[role])
                 session.run(f"{verb} role {quoted(name)} login nocreatedb nocreaterole password {password}")
+            database = quoted(credentials.database)
             viewer, owner, developer = (quoted(credentials.users[each]) for each in ("viewer", "owner", "developer"))
             session.run(f"alter role {viewer} set default_transaction_read_only = on")
             session.run(f"grant {developer} to {owner}")
             session.run(f"grant {owner}, {viewer} to current_user")
-            session.run(f"revoke all on database {quoted(database)} from public")
-            session.run(f"grant connect on database {quoted(database)} to {owner}, {developer}, {viewer}")
+            session.run(f"revoke all on database {database} from public")
+            session.run(f"grant connect on database {database} to {owner}, {developer}, {viewer}")
 
     @contextmanager
     def _session(self, address: str) -> Iterator[DirectSession]:

@@ -70,7 +70,7 @@ class PlainEngine:
             raise EngineError(f"the database of {wanted.id} is not there", retry_helps=False)
         return int(rows[0]["bytes"])
 
-    def make_branch(self, wanted: Wanted, branch_id: str, state: dict[str, Any], save: Save) -> Credentials:  # noqa: ARG002
+    def make_branch(self, wanted: Wanted, branch_id: str, state: dict[str, Any], save: Save) -> Credentials:  # noqa: ARG002 - the id says all
         """Copy the database as a template: for a moment nobody can be connected to it."""
         names, copy = wanted.names, branch_database(branch_id)
         with self._session() as session:
