@@ -224,3 +224,12 @@ where topic in ('provision_tenant', 'remove_tenant', 'make_branch', 'remove_bran
   )
   and id <> :job::bigint and status = 'leased' and lease_until > now()
 limit 1;
+
+-- name: reopen_job
+-- Let a job of a tenant that was given up go on.
+update jobs set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null
+where id = (
+    select id from jobs
+    where status = 'dead' and topic = :topic::text and arguments ->> 'tenant' = :tenant::text limit 1
+)
+returning id;

@@ -136,6 +136,8 @@ class PlainEngine:
         session.run(f"create database {quoted(database)} owner {quoted(keeper)} template {quoted(template)}")
 
     def _close_database(self, session: DirectSession, database: str, names: Names) -> None:
+        # The making of a branch may have been cut off while it was closed.
+        session.run(f"alter database {quoted(database)} with allow_connections true")
         session.run(f"revoke all on database {quoted(database)} from public")
         callers = ", ".join(map(quoted, (names.owner, names.developer, names.viewer)))
         session.run(f"grant connect on database {quoted(database)} to {callers}")
