@@ -44,6 +44,9 @@ def create(
     rate: Annotated[
         int, typer.Option("--rate", min=1, max=60_000, help="Requests a minute.")
     ] = api_keys.DEFAULT_RATE_PER_MINUTE,
+    user: Annotated[
+        str, typer.Option("--user", help="Whose it is: he keeps his roles on tenants when it is replaced.")
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", min=0, max=MOST_DAYS, help="After how many days it ends; 0 for never.")
     ] = 365,
@@ -63,6 +66,7 @@ def create(
             name=name,
             rate_per_minute=rate,
             expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+            user_id=user or None,
         )
     except ForeignKeyViolation:
         raise SettingError(f"there is no merchant {merchant}: `gatehouse merchants list` shows them") from None

@@ -26,6 +26,7 @@ from cli import (
     redrive,
     refunds,
     retention,
+    tenants,
 )
 from gatehouse.errors import GatehouseError
 
@@ -42,6 +43,7 @@ GROUPS = {
     "orders": orders.app,
     "payments": payments.app,
     "refunds": refunds.app,
+    "tenants": tenants.app,
 }
 
 app = typer.Typer(

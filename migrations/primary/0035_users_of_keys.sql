@@ -2,7 +2,6 @@
 -- migrate: up
 
 alter table api_keys add column user_id text check (user_id ~ '^[!-~]{1,200}$');
-grant update (user_id) on api_keys to gatehouse_ops;
 
 -- Says whose a key is that has shown itself; the API cannot read the table itself.
 create function user_of_key(p_id text) returns text

@@ -2993,7 +2993,7 @@ CREATE TABLE api_keys (
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON api_keys FOR ALL TO CURRENT_USER, gatehouse_ops USING (true);
 COMMENT ON COLUMN api_keys.last_used_at IS 'exact to an hour: written no more often than that';
-GRANT INSERT, SELECT, UPDATE (revoked_at, user_id) ON TABLE api_keys TO gatehouse_ops;
+GRANT INSERT, SELECT, UPDATE (revoked_at) ON TABLE api_keys TO gatehouse_ops;
 
 CREATE UNLOGGED TABLE api_usage (
     key_id text NOT NULL,

@@ -23,9 +23,7 @@ def developer(ops: Database) -> str:
 
 
 def key_of(ops: Database, user: str, role: str = "developer", merchant: str = "default") -> str:
-    key = made_key(ops, role=role, merchant=merchant, rate_per_minute=6000)
-    ops.query("update api_keys set user_id = :user::text where id = :id::text", user=user, id=key.split("_")[1])
-    return key
+    return made_key(ops, role=role, merchant=merchant, rate_per_minute=6000, user_id=user)
 
 
 def made(api: TenantsApi, house: House, key: str, **more: Any) -> str:

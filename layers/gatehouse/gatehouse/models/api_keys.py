@@ -74,6 +74,7 @@ def add_key(
     name: str,
     rate_per_minute: int = DEFAULT_RATE_PER_MINUTE,
     expires_at: datetime | None = None,
+    user_id: str | None = None,
 ) -> Row:
     """Keep the hash of a new key and what it may do; None as the merchant means every merchant."""
     return database.query_one(
@@ -85,6 +86,7 @@ def add_key(
         hash=_hash(key),
         rate_per_minute=rate_per_minute,
         expires_at=expires_at,
+        user_id=user_id,
     )
 
 
