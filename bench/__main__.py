@@ -10,7 +10,19 @@ from importlib import import_module
 
 from bench.figures import show
 
-NAMES = ("recording", "gateways", "cpu", "cold_start", "front", "deliveries", "jobs", "pooler", "store", "faults")
+NAMES = (
+    "recording",
+    "gateways",
+    "cpu",
+    "cold_start",
+    "front",
+    "deliveries",
+    "jobs",
+    "pooler",
+    "store",
+    "tenants",
+    "faults",
+)
 
 
 def main(names: list[str]) -> int:
