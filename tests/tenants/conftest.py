@@ -13,12 +13,15 @@ from gatehouse.jobs.bell import Burial
 from gatehouse.jobs.claim import work_on
 from gatehouse.sealing import Keyring
 from gatehouse.tenants import records
-from gatehouse.tenants.engines import Engine
+from gatehouse.tenants.credentials import Credentials
+from gatehouse.tenants.engines import Engine, Wanted
 from gatehouse.tenants.engines.plain import PlainEngine
 from gatehouse.tenants.engines.prepare import prepare_cluster
 from gatehouse.tenants.links import Links, Safety
+from gatehouse.tenants.names import names_of, new_id
 from gatehouse.tenants.records import NewTenant, Row, Who
-from gatehouse.tenants.run import Query, Ran, run
+from gatehouse.tenants.run import Place, Query, Ran, run
+from gatehouse.tenants.schema import bring_up_to_date
 from gatehouse.tenants.tokens import Issuer, Tokens
 from gatehouse.tenants.worker import Workshop, workers
 from local.postgres import PostgresServer
@@ -194,6 +197,64 @@ def house_of(
             "select rolname from pg_roles where rolname like 'gh\\_%' order by rolname like '%keeper'",
         ):
             run_sql(postgres_server.url(), f'drop role "{name}"')
+
+
+class Site:
+    """Tenants on the plain cluster without the platform around them: made once for all tests that only ask them."""
+
+    def __init__(self, server: PostgresServer, cluster: str) -> None:
+        self.server = server
+        self.engine = PlainEngine(cluster, SAFETY)
+        self.links = Links(SAFETY, 10)
+        self.places: dict[str, Place] = {}
+
+    def tenant(self) -> str:
+        """Make a tenant as the job does, and return its id."""
+        tenant = new_id("t")
+        names = names_of(tenant)
+        wanted = Wanted(tenant, names, None, {}, Credentials.new(names), lambda _: None)
+        credentials = self.engine.make(wanted)
+        bring_up_to_date(credentials, SAFETY)
+        self.places[tenant] = Place(tenant, credentials)
+        return tenant
+
+    def run(self, tenant: str, *texts: str | Query, role: str = "owner", **options: Any) -> Ran:
+        """Run statements as the query endpoint does, without its HTTP."""
+        queries = [each if isinstance(each, Query) else Query(each) for each in texts]
+        claims = options.pop("claims", {"sub": "user:anna"})
+        return run(self.links, self.places[tenant], role, queries, claims=claims, **options)
+
+    def rows(self, tenant: str, *texts: str | Query, role: str = "owner", **options: Any) -> list[str]:
+        """Return the rows of the last statement, each as JSON."""
+        return self.run(tenant, *texts, role=role, **options).results[-1].rows
+
+    def clean(self, tenant: str) -> None:
+        """Remove what a test has made in a tenant's database."""
+        self.links.close()
+        run_sql(
+            self.server.url(names_of(tenant).database),
+            """do $$ declare each record; begin
+            for each in select oid::regclass as name from pg_class where relnamespace = 'public'::regnamespace
+                and relkind = 'r' and relname not in ('profiles', 'projects', 'gatehouse_migrations') loop
+                execute format('drop table %s cascade', each.name); end loop;
+            for each in select oid::regprocedure as name from pg_proc where pronamespace = 'public'::regnamespace loop
+                execute format('drop function %s', each.name); end loop;
+            truncate profiles, projects; end $$""",
+        )
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        self.links.close()
+        for tenant in self.places:
+            self.engine.remove_orphan(tenant)
+
+
+@pytest.fixture(scope="module")
+def site(postgres_server: PostgresServer, cluster: str) -> Iterator[Site]:
+    """Tenants that the tests of one file share."""
+    made = Site(postgres_server, cluster)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

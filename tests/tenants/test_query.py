@@ -1,6 +1,7 @@
 """Statements on a tenant's database: who may what, how much of it comes back, how exactly, and what is left behind."""
 
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -9,20 +10,32 @@ import pytest
 
 from gatehouse.errors import StatementRefused, TenantStatementFailed
 from gatehouse.tenants.guard import checked
-from gatehouse.tenants.records import credentials_of
 from gatehouse.tenants.run import MOST_BYTES, Query, answer_text
 from tests.support.postgres import run_sql
-from tests.tenants.conftest import House
+from tests.tenants.conftest import Site
 
 TWO_USERS = ("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
 
 
+@pytest.fixture(scope="module")
+def shared_tenant(site: Site) -> str:
+    return site.tenant()
+
+
 @pytest.fixture
-def tenant(plain: House) -> str:
-    return plain.tenant()
+def plain(site: Site, shared_tenant: str) -> Iterator[Site]:
+    """The tenants of this file, as if nobody had used them."""
+    site.links.opened, site.links.most = 0, 10
+    yield site
+    site.clean(shared_tenant)
 
 
-def refused(plain: House, tenant: str, *texts: str | Query, role: str = "owner", **options: Any) -> str | None:
+@pytest.fixture
+def tenant(shared_tenant: str) -> str:
+    return shared_tenant
+
+
+def refused(plain: Site, tenant: str, *texts: str | Query, role: str = "owner", **options: Any) -> str | None:
     """Return the SQLSTATE with which the server refuses."""
     with pytest.raises(TenantStatementFailed) as error:
         plain.run(tenant, *texts, role=role, **options)
@@ -30,7 +43,7 @@ def refused(plain: House, tenant: str, *texts: str | Query, role: str = "owner",
 
 
 @pytest.mark.req("T3")
-def test_values_come_back_exactly(plain: House, tenant: str) -> None:
+def test_values_come_back_exactly(plain: Site, tenant: str) -> None:
     ran = plain.run(
         tenant,
         """select 1::smallint as small, 9007199254740993 as big, 9007199254740991 as fits,
@@ -67,7 +80,7 @@ def test_values_come_back_exactly(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_parameters_are_no_sql(plain: House, tenant: str) -> None:
+def test_parameters_are_no_sql(plain: Site, tenant: str) -> None:
     wanted = Query(
         "select $1::text as t, $2::integer as n, $3::boolean as b, $4::text[] as l, $5::jsonb as j, $6::text as none",
         ["'; drop table profiles; --", 5, True, ["a", 'b"', None], {"k": [1]}, None],
@@ -84,7 +97,7 @@ def test_parameters_are_no_sql(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_errors_say_sqlstate_and_position(plain: House, tenant: str) -> None:
+def test_errors_say_sqlstate_and_position(plain: Site, tenant: str) -> None:
     with pytest.raises(TenantStatementFailed) as error:
         plain.run(tenant, "select nothing from profiles")
     assert (error.value.sqlstate, error.value.position) == ("42703", 8)
@@ -93,7 +106,7 @@ def test_errors_say_sqlstate_and_position(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_an_array_is_one_transaction(plain: House, tenant: str) -> None:
+def test_an_array_is_one_transaction(plain: Site, tenant: str) -> None:
     insert = Query("insert into profiles (email) values ($1)", ["a@example.com"])
     assert refused(plain, tenant, insert, "select 1/0 as n") == "22012"
     assert plain.rows(tenant, "select count(*)::integer as n from profiles") == ['{"n":0}']
@@ -105,7 +118,7 @@ def test_an_array_is_one_transaction(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_a_viewer_reads_only(plain: House, tenant: str) -> None:
+def test_a_viewer_reads_only(plain: Site, tenant: str) -> None:
     plain.run(tenant, "create table notes (n integer)")
     plain.run(tenant, "insert into notes values (1)", role="developer")
     assert plain.rows(tenant, "select n from notes", role="viewer") == ['{"n":1}']
@@ -122,22 +135,21 @@ def test_a_viewer_reads_only(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_two_tenants_do_not_reach_each_other_nor_the_platform(plain: House, tenant: str) -> None:
-    other = plain.tenant("Other")
+def test_two_tenants_do_not_reach_each_other_nor_the_platform(plain: Site, tenant: str) -> None:
+    other = plain.tenant()
     plain.run(tenant, "create table secrets (n text)")
     plain.run(tenant, "insert into secrets values ('of the first')")
     assert refused(plain, other, "select * from secrets") == "42P01"
     assert refused(plain, other, "select * from platform_tenants") == "42P01"
     # The roles of one cannot even connect to the database of the other.
-    keyring = plain.shop.keyring()
-    mine, theirs = (credentials_of(keyring, plain.row(each)) for each in (other, tenant))
+    mine, theirs = (plain.places[each].credentials for each in (other, tenant))
     for role in ("owner", "developer", "viewer"):
         with pytest.raises(pg8000.exceptions.DatabaseError, match="permission denied for database"):
             run_sql(mine.at(mine.host, mine.port, theirs.database).address(role), "select 1")
 
 
 @pytest.mark.req("T2")
-def test_row_level_security_shows_each_user_his_own(plain: House, tenant: str) -> None:
+def test_row_level_security_shows_each_user_his_own(plain: Site, tenant: str) -> None:
     for number, user in enumerate(TWO_USERS):
         plain.run(tenant, Query("insert into profiles (id, email) values ($1, $2)", [user, f"u{number}@example.com"]))
     for number, user in enumerate(TWO_USERS):
@@ -160,7 +172,7 @@ def test_row_level_security_shows_each_user_his_own(plain: House, tenant: str) -
 
 
 @pytest.mark.req("T2", "T3")
-def test_nobody_who_writes_sql_can_take_anothers_claims(plain: House, tenant: str) -> None:
+def test_nobody_who_writes_sql_can_take_anothers_claims(plain: Site, tenant: str) -> None:
     one, two = TWO_USERS
     for user in TWO_USERS:
         plain.run(tenant, Query("insert into profiles (id, email) values ($1, $2)", [user, f"{user}@example.com"]))
@@ -178,7 +190,7 @@ def test_nobody_who_writes_sql_can_take_anothers_claims(plain: House, tenant: st
 
 
 @pytest.mark.req("T3")
-def test_results_are_cut_off_at_the_caps(plain: House, tenant: str) -> None:
+def test_results_are_cut_off_at_the_caps(plain: Site, tenant: str) -> None:
     for asked, caps, cut in ((1000, 1000, False), (1001, 1000, True), (100_000, 1000, True), (200, 200, False)):
         heard = plain.run(tenant, f"select n from generate_series(1, {asked}) as n", most_rows=caps).results[0]
         assert (len(heard.rows), heard.truncated) == (min(asked, caps), cut), asked
@@ -190,7 +202,7 @@ def test_results_are_cut_off_at_the_caps(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_a_statement_has_its_time(plain: House, tenant: str) -> None:
+def test_a_statement_has_its_time(plain: Site, tenant: str) -> None:
     forever = "select count(*) as n from generate_series(1, 1000000000)"
     assert refused(plain, tenant, forever, statement_milliseconds=100) == "57014"
     assert refused(plain, tenant, "select 1 as n", forever, statement_milliseconds=100) == "57014"
@@ -203,7 +215,7 @@ def test_a_statement_has_its_time(plain: House, tenant: str) -> None:
 
 
 @pytest.mark.req("T3")
-def test_nothing_of_a_request_is_left_for_the_next(plain: House, tenant: str) -> None:
+def test_nothing_of_a_request_is_left_for_the_next(plain: Site, tenant: str) -> None:
     plain.run(
         tenant,
         """create function public.leave() returns void language plpgsql as $$ begin
@@ -223,8 +235,8 @@ def test_nothing_of_a_request_is_left_for_the_next(plain: House, tenant: str) ->
 
 
 @pytest.mark.req("T3")
-def test_connections_are_used_again_and_bounded(plain: House, tenant: str) -> None:
-    others = [plain.tenant(f"other {number}") for number in range(3)]
+def test_connections_are_used_again_and_bounded(plain: Site, tenant: str) -> None:
+    others = [plain.tenant() for _ in range(2)]
     plain.links.most = 2
     for each in (tenant, tenant, tenant):
         plain.rows(each, "select 1 as n")
@@ -235,7 +247,7 @@ def test_connections_are_used_again_and_bounded(plain: House, tenant: str) -> No
 
 
 @pytest.mark.req("T4")
-def test_where_storage_is_used_up_only_what_frees_it_is_written(plain: House, tenant: str) -> None:
+def test_where_storage_is_used_up_only_what_frees_it_is_written(plain: Site, tenant: str) -> None:
     plain.run(tenant, "create table filler (n integer)")
     for text in ("insert into filler values (1)", "update filler set n = 2", "create table more (n integer)"):
         with pytest.raises(StatementRefused, match="storage of the plan is used up") as error:
