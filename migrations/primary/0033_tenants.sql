@@ -210,6 +210,21 @@ grant update on tenant_endpoints to gatehouse_ops;
 grant update (busy_until) on tenant_endpoints to gatehouse_worker;
 grant select on tenant_audit_log to gatehouse_api, gatehouse_worker, gatehouse_ops;
 
+-- Whoever is erased is no tenant's billing address any more.
+create function erase_tenant_billing() returns trigger
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    update platform_tenants t set billing_email = null
+    where t.merchant = new.merchant and erasure_hash(lower(t.billing_email)) = new.said_hash;
+    return null;
+end
+$$;
+
+create trigger erase_tenant_billing after insert or update on erased_customers
+    for each row when (new.what = 'email') execute function erase_tenant_billing();
+
+revoke execute on function erase_tenant_billing() from public;
+
 -- Leaves a job for a tenant. The API may write no jobs of its own; it may ask for these, of its own merchant. The key
 -- tells the same request from another one: asking again for what waits, is under way or was given up opens it anew.
 create function ask_tenant_job(p_topic text, p_tenant text, p_key text, p_arguments jsonb, p_due timestamptz)
@@ -245,6 +260,8 @@ grant execute on function ask_tenant_job(text, text, text, jsonb, timestamptz) t
 -- migrate: down
 
 drop function ask_tenant_job(text, text, text, jsonb, timestamptz);
+drop trigger erase_tenant_billing on erased_customers;
+drop function erase_tenant_billing();
 drop table tenant_audit_log;
 drop table tenant_endpoints;
 drop table tenant_branches;

@@ -871,6 +871,20 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.erase_tenant_billing()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update platform_tenants t set billing_email = null
+    where t.merchant = new.merchant and erasure_hash(lower(t.billing_email)) = new.said_hash;
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_tenant_billing() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
  LANGUAGE sql
@@ -3174,6 +3188,7 @@ ALTER TABLE erased_customers ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
 CREATE POLICY all_merchants ON erased_customers FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON erased_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER erase_answers AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_answers();
+CREATE TRIGGER erase_tenant_billing AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_tenant_billing();
 GRANT SELECT ON TABLE erased_customers TO gatehouse_ops;
 
 CREATE TABLE facts (

@@ -238,7 +238,16 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
         gatehouse_database.sql(
             "insert into webhook_forward_logs (app, target_url, ok, merchant)"
             f" values ('nexai', 'https://app.example.com', true, '{merchant}');"
-            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1)"
+            f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1);"
+            "insert into platform_tenants (id, merchant, name, engine, max_databases, max_storage_mb,"
+            " max_requests_per_minute, max_requests_per_hour, max_requests_per_day, created_by)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', 'T', 'plain', 1, 1, 1, 1, 1, 'user:anna');"
+            "insert into tenant_permissions (tenant_id, merchant, subject, role, granted_by)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', 'user:anna', 'owner', 'user:anna');"
+            "insert into tenant_branches (id, tenant_id, merchant, name, created_by)"
+            f" values (rpad('b{merchant}', 16, 'x'), rpad('t{merchant}', 16, 'x'), '{merchant}', 'dev', 'user:anna');"
+            "insert into tenant_usage_slots (tenant_id, merchant, date, slot)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', current_date, 0)"
         )
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"

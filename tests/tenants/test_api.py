@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from gatehouse.database.connection import Database
+from gatehouse.models.customers import NewCustomer, save_customer
+from gatehouse.models.privacy import erase_customer
 from tests.http_api.api_client import Answer, made_key
 from tests.tenants.conftest import ISSUER, House, TenantsApi
 
@@ -184,6 +186,18 @@ def test_plans_limit_databases_and_give_limits(tenants_api: TenantsApi, plain: H
     assert (changed["name"], changed["limits"]["max_databases"]) == ("Acme 2", 10)
     for wrong in ({"planType": "gold"}, {"name": ""}, {"engine": "oracle"}, {"nmae": "x"}, {"billingEmail": "nobody"}):
         assert tenants_api.ask("POST", "", developer, {"name": "x", **wrong}).status == 422
+
+
+@pytest.mark.req("P14")
+def test_whoever_is_erased_is_no_billing_address(
+    tenants_api: TenantsApi, plain: House, developer: str, ops: Database
+) -> None:
+    tenant = tenants_api.ask("POST", "", developer, {"name": "Acme", "billingEmail": "Anna@example.com"}).body["data"][
+        "id"
+    ]
+    save_customer(plain.api, "default", NewCustomer("anna@example.com"))
+    erase_customer(ops, "default", "anna@example.com")
+    assert plain.row(tenant)["billing_email"] is None
 
 
 @pytest.mark.req("T3")
