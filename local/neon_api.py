@@ -20,10 +20,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from openapi_schema_validator import OAS30Validator
-from referencing import Registry
-from referencing.jsonschema import DRAFT4
-
 from gatehouse.database.direct_session import DirectSession, connect_direct
 from gatehouse.database.sql import unnamed
 from gatehouse.tenants.names import literal, quoted
@@ -320,6 +316,10 @@ class NeonApi:
 
 @cache
 def _document() -> tuple[Thing, Any]:
+    # Here: half a second that a start of the stack need not wait for.
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT4
+
     document = json.loads(DOCUMENT.read_text())
     return document, Registry().with_resource("urn:neon", DRAFT4.create_resource(document))
 
@@ -362,6 +362,8 @@ def _check_answer(template: str, method: str, answer: ApiAnswer) -> None:
 
 
 def _check(what: str, schema: Thing, body: Any) -> None:
+    from openapi_schema_validator import OAS30Validator
+
     absolute = json.loads(json.dumps(schema).replace('"$ref": "#/', '"$ref": "urn:neon#/'))
     errors = sorted(OAS30Validator(absolute, registry=_document()[1]).iter_errors(body), key=str)
     if errors:

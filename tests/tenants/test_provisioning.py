@@ -1,12 +1,16 @@
 """A tenant is made as a whole or not at all, wherever the work is cut off; and removed as a whole."""
 
+import base64
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
+from gatehouse.database.connection import Database
 from gatehouse.errors import EngineError
+from gatehouse.models.accounts import keys_in_use
+from gatehouse.sealing import Keyring
 from gatehouse.tenants import records, worker
 from gatehouse.tenants.credentials import Credentials
 from gatehouse.tenants.engines import Engine
@@ -14,6 +18,7 @@ from gatehouse.tenants.engines.plain import PlainEngine
 from gatehouse.tenants.names import literal, names_of, quoted
 from gatehouse.tenants.passwords import verifier
 from gatehouse.tenants.worker import Workshop
+from tests.intake.conftest import KEYS
 from tests.support.postgres import run_sql
 from tests.tenants.conftest import ANNA, SAFETY, House, HouseOf
 
@@ -211,3 +216,20 @@ def test_storage_is_measured_by_job(plain: House) -> None:
     assert plain.row(tenant)["storage_bytes"] > 1_000_000
     (day,) = plain.platform.sql(f"select storage_used_mb from tenant_usage where tenant_id = '{tenant}'")
     assert day[0] > 1
+
+
+@pytest.mark.req("T1")
+def test_secrets_are_sealed_anew_with_a_new_key(plain: House, ops: Database) -> None:
+    tenant = plain.tenant()
+    newer = Keyring({"current": "k2", "keys": {**KEYS["keys"], "k2": base64.b64encode(bytes(32)).decode()}})
+    assert [records.reseal(ops, newer), records.reseal(ops, newer)] == [1, 0]
+    assert {row["key_id"]: row["tenants"] for row in keys_in_use(ops)} == {"k2": 1}
+    plain.shop = plain.shop._replace(keyring=lambda: newer)
+    assert plain.rows(tenant, "select 1 as n") == ['{"n":1}']
+
+
+@pytest.mark.req("T6")
+def test_all_processes_share_the_turns_at_an_engine(plain: House) -> None:
+    turn = records.sql.take_turn(engine="neon", seconds_each="10")
+    waits = [plain.shop.database.flush([turn])[0].rows[0]["wait_seconds"] for _ in range(3)]
+    assert [round(each) for each in waits] == [0, 10, 20]

@@ -351,6 +351,16 @@ def place_of(database: Database, who: Who, keyring: Keyring, row: Row, branch: s
     return Place(found["id"], credentials_of(keyring, found))
 
 
+def reseal(database: Database, keyring: Keyring) -> int:
+    """Seal the secrets of tenants and branches anew with the current key; return of how many. Safe to repeat."""
+    done = 0
+    for row in database.query(sql.sealed_with_another, key_id=keyring.current):
+        key_id, sealed = credentials_of(keyring, row).sealed(keyring, row["id"])
+        again = sql.seal_tenant if row["id"].startswith("t") else sql.seal_branch
+        done += len(database.query(again, id=row["id"], before=row["sealed"], sealed=sealed, key_id=key_id))
+    return done
+
+
 def credentials_of(keyring: Keyring, row: Row) -> Credentials:
     """Return the secrets of a tenant or a branch."""
     return opened(keyring, row["key_id"], row["sealed"], row["id"])

@@ -233,3 +233,19 @@ where id = (
     where status = 'dead' and topic = :topic::text and arguments ->> 'tenant' = :tenant::text limit 1
 )
 returning id;
+
+-- name: sealed_with_another
+-- Tenants and branches whose secrets are sealed with another key than this one.
+select id, sealed, key_id from platform_tenants where key_id <> :key_id::text
+union all
+select id, sealed, key_id from tenant_branches where key_id <> :key_id::text;
+
+-- name: seal_tenant
+-- Keep the secrets of a tenant sealed with another key, unless they were changed meanwhile.
+update platform_tenants set sealed = :sealed::bytea, key_id = :key_id::text
+where id = :id::text and sealed = :before::bytea returning id;
+
+-- name: seal_branch
+-- Keep those of a branch.
+update tenant_branches set sealed = :sealed::bytea, key_id = :key_id::text
+where id = :id::text and sealed = :before::bytea returning id;
