@@ -26,6 +26,7 @@ NAMES = (
     "clinic_load",
     "reports",
     "backup",
+    "tenants",
     "faults",
 )
 

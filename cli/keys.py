@@ -9,6 +9,7 @@ from cli import output
 from cli.target import keyring, ops_database
 from gatehouse.errors import ForeignKeyViolation, SettingError, TransactionConflict
 from gatehouse.models import accounts, api_keys
+from gatehouse.tenants import records
 
 MOST_DAYS = 3650
 
@@ -20,7 +21,7 @@ An API key is shown once, when it is made: `gatehouse keys create`. Whoever has 
 
 To rotate the data keys: add a new key to their secret and name it `current`, wait five minutes until every function
 has it, then run `gatehouse keys rotate-master`. An old key may leave the secret when `gatehouse keys list-master`
-shows that nothing is sealed with it any more: accounts at once, payloads once retention has dropped them.""",
+shows that nothing is sealed with it any more: accounts and tenants at once, payloads once retention dropped them.""",
     no_args_is_help=True,
 )
 
@@ -44,6 +45,9 @@ def create(
     rate: Annotated[
         int, typer.Option("--rate", min=1, max=60_000, help="Requests a minute.")
     ] = api_keys.DEFAULT_RATE_PER_MINUTE,
+    user: Annotated[
+        str, typer.Option("--user", help="Whose it is: he keeps his roles on tenants when it is replaced.")
+    ] = "",
     days: Annotated[
         int, typer.Option("--days", min=0, max=MOST_DAYS, help="After how many days it ends; 0 for never.")
     ] = 365,
@@ -68,6 +72,7 @@ def create(
             rate_per_minute=rate,
             expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
             may_read_health_data=health_data,
+            user_id=user or None,
         )
     except ForeignKeyViolation:
         raise SettingError(f"there is no merchant {merchant}: `gatehouse merchants list` shows them") from None
@@ -121,23 +126,24 @@ def list_master() -> None:
     current = keyring().current
     rows = {row["key_id"]: row for row in accounts.keys_in_use(ops_database())}
     output.show_table(
-        ("Key", "", "Accounts", "Payloads"),
+        ("Key", "", "Accounts", "Payloads", "Tenants"),
         (
             (
                 key_id,
                 "current" if key_id == current else "",
                 rows[key_id]["accounts"] if key_id in rows else 0,
                 rows[key_id]["payloads"] if key_id in rows else 0,
+                rows[key_id]["tenants"] if key_id in rows else 0,
             )
             for key_id in sorted({*rows, current})
         ),
-        right=("Accounts", "Payloads"),
+        right=("Accounts", "Payloads", "Tenants"),
     )
 
 
 @app.command("rotate-master")
 def rotate_master() -> None:
-    """Seal the credentials of all accounts anew with the current data key. Safe to repeat and to interrupt."""
+    """Seal all credentials anew, those of tenants too, with the current data key. Safe to repeat and to interrupt."""
     database, keys = ops_database(), keyring()
     behind = [kept for kept in accounts.list_accounts(database, keys) if kept.row["key_id"] != keys.current]
     moved = 0
@@ -150,4 +156,6 @@ def rotate_master() -> None:
             output.say(f"{kept.row['gateway']}/{kept.row['account']} was changed meanwhile; run this again")
         if moved % 100 == 0 and moved:
             output.say(f"{moved} of {len(behind)}")
+    if resealed := records.reseal(database, keys):
+        output.say(f"{resealed} tenants and branches sealed anew with {keys.current}")
     output.say(f"{moved} accounts sealed anew with {keys.current}" if behind else f"all are sealed with {keys.current}")

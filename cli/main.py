@@ -34,6 +34,7 @@ from cli import (
     reports,
     retention,
     status,
+    tenants,
     trace,
 )
 from gatehouse.errors import GatehouseError
@@ -57,6 +58,7 @@ GROUPS = {
     "products": products.app,
     "refunds": refunds.app,
     "report": reports.app,
+    "tenants": tenants.app,
 }
 
 app = typer.Typer(

@@ -40,6 +40,7 @@ from local.receiver import Receiver
 from local.sam_expansion import REGION
 from local.schedules import Schedules
 from local.template import Stack, TemplateError, load_stack
+from local.tenant_engines import TenantEngines
 from local.terminal import Terminal
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -145,6 +146,7 @@ class Supervisor:
         self._start_postgres()
         self._start_backup_postgres()
         pooled_port = self._start_pooler()
+        self._start_tenant_engines()
         moto.wait_until_ready()
         self._sqs = self._aws_client("sqs")
 
@@ -260,6 +262,14 @@ class Supervisor:
         bouncer.wait_until_ready()
         return bouncer.port
 
+    def _start_tenant_engines(self) -> None:
+        """Prepare this machine to make tenants' databases, where the template does."""
+        self._tenants: TenantEngines | None = None
+        if TenantEngines.are_wanted(self.options.template):
+            self._tenants = TenantEngines(self._server, self._kept, self._ports)
+            self._started.callback(self._tenants.neon.stop)
+            self._tenants.start()
+
     def _put_secrets(self, known: Sequence[GatewayAccount], pooled_port: int | None) -> dict[str, str]:
         """Put every secret into Secrets Manager and return the template's parameters that name them."""
         client = self._aws_client("secretsmanager")
@@ -284,6 +294,8 @@ class Supervisor:
         parameters["DataKeysSecretArn"] = put("data-keys", keys)
         for account in known:
             parameters[f"{account.parameter_prefix}SecretArn"] = put(account.name, account.secret)
+        if self._tenants:
+            parameters |= self._tenants.parameters(put)
         client.close()
         return parameters
 
@@ -407,6 +419,7 @@ class Supervisor:
             "sqs_endpoint": self._moto.endpoint,
             "queues": dict(stack.queues),
             "api_key": self._api_key(stack),
+            **({"tenants": self._tenants_description(api_url)} if self._tenants else {}),
             "gateways": {
                 account.name: {
                     "url": api_url + account.path,
@@ -415,6 +428,14 @@ class Supervisor:
                 }
                 for account in self.accounts
             },
+        }
+
+    def _tenants_description(self, api_url: str) -> dict[str, str]:
+        assert self._tenants  # noqa: S101 - asked for only where there are some
+        return {
+            "url": f"{api_url}/api/v1/tenants",
+            "cluster_url": self._server.url(),
+            "neon_api_url": self._tenants.neon_url,
         }
 
     def _api_key(self, stack: Stack) -> str:
@@ -453,6 +474,7 @@ class Supervisor:
                 for name, value in account.settings.items()
                 if name.endswith("_API_URL")
             },
+            **(self._tenants.command_line(parameters) if self._tenants else {}),
             **queues,
         }
 

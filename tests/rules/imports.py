@@ -24,6 +24,7 @@ FLOORS = (
         "gatehouse.backup",
         "gatehouse.membership",
         "gatehouse.reports",
+        "gatehouse.tenants",
     ),
     ("functions",),
 )
@@ -67,10 +68,11 @@ OWNERS = {
     "idna": {"gatehouse.forwarding.targets"},
     "aws_lambda_powertools": {"gatehouse.jobs.batch", "gatehouse.intake.replay"},
     # A folder owns for all that it holds. These are in the second layer, which webhooks and workers do not have.
-    "fastapi": {"gatehouse.http_api", "analytics_api"},
+    "fastapi": {"gatehouse.http_api", "analytics_api", "tenants_api"},
     "starlette": {"gatehouse.http_api"},
-    "pydantic": {"gatehouse.http_api", "analytics_api"},
+    "pydantic": {"gatehouse.http_api", "analytics_api", "tenants_api"},
     "mangum": {"gatehouse.http_api.lambda_handler"},
+    "jwt": {"gatehouse.tenants.tokens"},
 }
 # Pure beside every gateway's verify.py and translate.py.
 PURE_MODULES = {
@@ -79,7 +81,7 @@ PURE_MODULES = {
     "gatehouse.forwarding.sign",
     "gatehouse.scrub",
 }
-API_FUNCTIONS = {"analytics_api"}
+API_FUNCTIONS = {"analytics_api", "tenants_api"}
 SQS_SENDERS = {"gatehouse.jobs.bell", "gatehouse.aws"}
 ENVIRONMENT_READERS = {"gatehouse.settings"}
 

@@ -404,7 +404,16 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
             f"insert into category_rules (merchant, word, category) values ('{merchant}', 'cure', 'Cures');"
             "insert into memberships (merchant, gateway, account, customer_ref, livemode, category, status_by_rule)"
             f" values ('{merchant}', 'stripe', '{merchant}', 'cus_1', true, 'Cures', 'active');"
-            f"insert into health_data_reads (merchant, reader, kind, row_count) values ('{merchant}', 'x', 'export', 1)"
+            f"insert into health_data_reads (merchant, reader, kind, row_count) values ('{merchant}', 'x', 'export', 1);"
+            "insert into platform_tenants (id, merchant, name, engine, max_databases, max_storage_mb,"
+            " max_requests_per_minute, max_requests_per_hour, max_requests_per_day, created_by)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', 'T', 'plain', 1, 1, 1, 1, 1, 'user:anna');"
+            "insert into tenant_permissions (tenant_id, merchant, subject, role, granted_by)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', 'user:anna', 'owner', 'user:anna');"
+            "insert into tenant_branches (id, tenant_id, merchant, name, created_by)"
+            f" values (rpad('b{merchant}', 16, 'x'), rpad('t{merchant}', 16, 'x'), '{merchant}', 'dev', 'user:anna');"
+            "insert into tenant_usage_slots (tenant_id, merchant, date, slot)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', current_date, 0)"
         )
         put_products(api, merchant, [{"product_name": "Cure", "category": "Cures"}], actor="a test")
     gatehouse_database.sql("select fold_totals(10000)")

@@ -6,10 +6,13 @@
         SignatureRefused                SIGNATURE_REFUSED         400   no
         InputRefused                    INPUT_REFUSED             422   no
         TooManyRequests                 TOO_MANY_REQUESTS         429   yes
+        StatementRefused                STATEMENT_REFUSED         403   no
+        TenantClosed                    (given)                   423   (given)
       ServiceUnavailable                SERVICE_UNAVAILABLE       503   yes
       GatewayError                      GATEWAY_ERROR             502   (given)
         GatewayObjectMissing            GATEWAY_OBJECT_MISSING    502   (given)
         GatewayKeyRefused               GATEWAY_KEY_REFUSED       502   (given)
+      EngineError                       TENANT_ENGINE_ERROR       502   (given)
       FactRefused                       FACT_REFUSED              422   no
       TargetRefused                     TARGET_REFUSED            422   (given)
       HeaderRefused                     HEADER_REFUSED            422   no
@@ -21,6 +24,7 @@
         RunnerBusy                      RUNNER_BUSY               409   yes
       MigrationFailed                   MIGRATION_FAILED          500   (given)
       DatabaseError                     DATABASE_ERROR            500   no
+        TenantStatementFailed           QUERY_FAILED              400   (given)
         ConnectionError                 CONNECTION_ERROR          503   yes
         TimeoutError                    TIMEOUT                   503   yes
         TransactionConflict             CONFLICT                  409   yes
@@ -99,6 +103,26 @@ class TooManyRequests(RequestRefused):
         self.wait_seconds = wait_seconds
 
 
+class StatementRefused(RequestRefused):
+    """The statement is of a kind that may not be run over HTTP; the message says which."""
+
+    code = "STATEMENT_REFUSED"
+    http_status = 403
+
+
+class TenantClosed(RequestRefused):
+    """The tenant's database takes no statements now; the message says why."""
+
+    code = "TENANT_CLOSED"
+    http_status = 423
+
+    def __init__(
+        self, message: str | None = None, *, code: str | None = None, status: int | None = None, retry_helps: bool
+    ) -> None:
+        super().__init__(message, code=code, status=status)
+        self.retry_helps = retry_helps
+
+
 class ServiceUnavailable(GatehouseError):
     """Neither the database nor the queue could take the request; the sender should try again."""
 
@@ -137,6 +161,21 @@ class GatewayKeyRefused(GatewayError):
     """A gateway refused our credentials."""
 
     code = "GATEWAY_KEY_REFUSED"
+
+
+class EngineError(GatehouseError):
+    """The engine that makes tenants' databases refused or did not answer."""
+
+    code = "TENANT_ENGINE_ERROR"
+    http_status = 502
+
+    def __init__(
+        self, message: str, *, retry_helps: bool, retry_after_seconds: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_helps = retry_helps
+        self.retry_after_seconds = retry_after_seconds
+        self.status = status  # of its HTTP answer, where it gave one
 
 
 class FactRefused(GatehouseError):
@@ -241,6 +280,13 @@ class DatabaseError(GatehouseError):
         self.sqlstate = sqlstate
         self.constraint = constraint
         self.statement = statement
+
+
+class TenantStatementFailed(DatabaseError):
+    """A tenant's database refused a statement of its own user; the message is the server's."""
+
+    code = "QUERY_FAILED"
+    http_status = 400
 
 
 class ConnectionError(DatabaseError):

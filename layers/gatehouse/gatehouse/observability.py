@@ -142,6 +142,11 @@ METRICS = {
     "TotalsWaiting": Metric("Count", "Changes that the sums of the reports do not hold yet; answers add them."),
     "OldestTotalWaiting": Metric("Seconds", "How long the oldest of them has waited to be counted."),
     "TotalsDrifted": Metric("Count", "Entries and sums of the reports that a nightly recount found wrong."),
+    "TenantReadyTime": Metric("Milliseconds", "From a tenant's request to its database being ready."),
+    "TenantsNotMade": Metric("Count", "Tenants that could not be made, and were undone."),
+    "TenantsMeasured": Metric("Count", "Tenants whose storage was measured."),
+    "TenantQueries": Metric("Count", "Statements on tenants' databases that were run over HTTP."),
+    "TenantQueryTime": Metric("Milliseconds", "From a statement's start on a tenant's database to its last row."),
     "OldestDueJob": Metric("Seconds", "How long the longest waiting job has been due."),
     "OldestJob": Metric("Seconds", "How long ago the oldest job that is not done was written."),
     "MoneyAtRisk": Metric(

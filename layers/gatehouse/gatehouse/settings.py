@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from gatehouse.errors import SettingError
 
 STAGES = ("local", "dev", "staging", "prod")
+TENANT_ENGINES = ("plain", "neon", "digitalocean")
+PLANS = ("free", "pro", "team", "enterprise")
 
 
 def _setting(doc: str, parse: Callable[[str], Any], default: Any) -> Any:
@@ -132,6 +134,29 @@ class Settings:
     )
     paypal_certificate_root_file: str = text("PEM file of the root that signs the stand-in's certificates.")
 
+    tenants_queue_url: str = text("Queue that rings for jobs which make and remove tenants' databases.")
+    tenants_dlq_url: str = text("Dead-letter queue of the same.")
+    tenant_engine: str = one_of(
+        "Where a tenant's database is made, where neither the request nor its plan says so.", TENANT_ENGINES, "neon"
+    )
+    tenant_engine_of_plan: str = text("The engines of plans, such as `free=plain,enterprise=neon`; by commas.")
+    tenant_cluster_secret_arn: str = text("Secret of the plain cluster for tenants: {direct_url}.")
+    neon_secret_arn: str = text("Secret of the Neon account for tenants: {api_key, org_id}.")
+    neon_region: str = text("Region of new Neon projects, where the request names none.", "aws-us-east-1")
+    neon_api_url: str = text("Address of Neon's API.", "https://console.neon.tech/api/v2")
+    digitalocean_secret_arn: str = text("Secret of the DigitalOcean cluster for tenants: {token, cluster_id}.")
+    digitalocean_api_url: str = text("Address of DigitalOcean's API.", "https://api.digitalocean.com")
+    tenant_grace_days: int = number("Days for which a deleted tenant can still be resumed.", 7, least=0, most=90)
+    tenant_statement_milliseconds: int = number(
+        "Time for one statement on a tenant's database.", 10_000, least=50, most=25_000
+    )
+    tenant_connections: int = number(
+        "How many connections to tenants' databases one process keeps.", 20, least=1, most=500
+    )
+    tenant_jwt_issuers: str = text(
+        "Who signs tokens for the tenants API: JSON, a list of {name, issuer, audience, algorithm, jwks_url, merchant}."
+    )
+
     order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
     order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")
 
@@ -164,6 +189,12 @@ class Settings:
     def api_origins(self) -> tuple[str, ...]:
         """Return the origins of API_ALLOWED_ORIGINS, one by one."""
         return tuple(each for each in (part.strip() for part in self.api_allowed_origins.split(",")) if each)
+
+    @property
+    def engines_of_plans(self) -> dict[str, str]:
+        """Return TENANT_ENGINE_OF_PLAN by plan."""
+        pairs = (part.partition("=") for part in self.tenant_engine_of_plan.split(",") if part.strip())
+        return {plan.strip(): engine.strip() for plan, _, engine in pairs}
 
 
 class AwsCredentials(NamedTuple):
@@ -220,6 +251,11 @@ def load(environment: Mapping[str, str]) -> Settings:
     ]
     if found.public_api_url and not re.fullmatch(r"https?://[^\s/?#@]+", found.public_api_url):
         wrong.append("PUBLIC_API_URL is no address such as https://hooks.example.com, with nothing behind it")
+    wrong += [
+        f"TENANT_ENGINE_OF_PLAN says {plan}={engine}, which is not a plan and an engine"
+        for plan, engine in found.engines_of_plans.items()
+        if plan not in PLANS or engine not in TENANT_ENGINES
+    ]
     if wrong:
         raise SettingError("; ".join(wrong))
     return found

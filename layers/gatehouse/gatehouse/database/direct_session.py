@@ -1,5 +1,6 @@
 """One session on the direct address, which keeps its settings and locks to itself; for migrations."""
 
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def connect_direct(
     connect_milliseconds: int,
     tls: Literal["verify", "off"] | str,
     tls_root_file: str = "",
+    tls_context: ssl.SSLContext | None = None,
 ) -> DirectSession:
     """Open one session with startup options, such as {"statement_timeout": "0"}; their values hold no spaces."""
     return DirectSession(
@@ -61,7 +63,7 @@ def connect_direct(
             parse_address(address),
             deadline=time.monotonic() + connect_milliseconds / 1000,
             answer_seconds=LONGEST_STEP_SECONDS,
-            tls_context=authorities(tls_root_file) if tls != "off" else None,
+            tls_context=(tls_context or authorities(tls_root_file)) if tls != "off" else None,
             application=application,
             options=" ".join(f"-c {name}={value}" for name, value in options.items()),
         )

@@ -93,7 +93,7 @@ def exchange_script(wire: Wire, script: str) -> Reply:
     while answers.status == b"":
         code, content = answers.next_message()
         if code == b"E":
-            answers.error = answers.error or _read_error(content)
+            answers.error = answers.error or read_error(content)
         elif code == b"G":  # COPY … FROM STDIN: there is nothing to copy, and the server waits for it
             reason = b"there is no file to copy from here\0"
             wire.send(b"f" + (len(reason) + 4).to_bytes(4) + reason, ends_with_sync=True)
@@ -279,7 +279,7 @@ class _Answers:
     def _read_rare(self, code: bytes, content: bytes) -> None:
         if code == b"E":
             # After a farewell (57P01) the hang-up follows: the first error is the one that says why.
-            self.error = self.error or _read_error(content)
+            self.error = self.error or read_error(content)
         elif code == b"I":  # the statement was empty
             self._finish_statement("")
         elif code in b"GHW":
@@ -359,7 +359,8 @@ def _read_columns(description: bytes) -> Columns:
     return tuple(columns)
 
 
-def _read_error(data: bytes) -> dict[str, str]:
+def read_error(data: bytes) -> dict[str, str]:
+    """Return the fields of an ErrorResponse."""
     fields = data.decode(errors="replace").split("\0")
     return {field[0]: field[1:] for field in fields if field}
 
@@ -399,13 +400,13 @@ def _array_of(decode: Decoder) -> Decoder:
     def decode_array(data: bytes) -> list[Any]:
         text = data.decode()
         # An array whose first index is not 1 says so: [0:1]={a,b}
-        return _read_array(text, text.index("{") + 1, decode)[0]
+        return read_array(text, text.index("{") + 1, decode)[0]
 
     return decode_array
 
 
-def _read_array(text: str, position: int, decode: Decoder) -> tuple[list[Any], int]:
-    """Read the elements after an opening brace; return them and where the closing one was passed."""
+def read_array(text: str, position: int, decode: Decoder) -> tuple[list[Any], int]:
+    """Read the elements of an array's text after an opening brace; return them and where the closing one was passed."""
     elements: list[Any] = []
     while True:
         letter = text[position]
@@ -414,7 +415,7 @@ def _read_array(text: str, position: int, decode: Decoder) -> tuple[list[Any], i
         if letter == ",":
             position += 1
         elif letter == "{":
-            inner, position = _read_array(text, position + 1, decode)
+            inner, position = read_array(text, position + 1, decode)
             elements.append(inner)
         elif letter == '"':
             word, position = _read_quoted(text, position + 1)

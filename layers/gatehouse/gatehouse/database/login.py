@@ -62,6 +62,7 @@ class LoggedIn:
         self._stream_is_empty = False  # what it read ahead at login may be in there
         self._answer_seconds = answer_seconds
         self._deadline = 0.0
+        self.cancel_key = bytes(core._backend_key_data or b"")  # who shows it may stop what the server does for us
         self._process = os.getpid()
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
@@ -82,6 +83,10 @@ class LoggedIn:
         reply = exchange_script(self, script)
         self.is_busy = False
         return reply
+
+    def allow(self, seconds: float) -> None:
+        """Begin a conversation of the caller's own, by `send` and `receive`; all of it may take so long."""
+        self._deadline = time.monotonic() + seconds
 
     def send(self, data: bytes, *, ends_with_sync: bool) -> None:
         """Hand all of the data to the network."""
@@ -152,6 +157,20 @@ def log_in(
     except (InterfaceError, DatabaseError, ScramException, LookupError, ValueError, struct.error) as reason:
         _close(link)
         raise _login_refused(place, reason) from None
+
+
+def cancel(address: Address, key: bytes, *, seconds: float, tls_context: ssl.SSLContext | None) -> None:
+    """Ask the server to stop what it does for the connection with this key; it promises nothing, and says nothing."""
+    with suppress(OSError):
+        link = _reach(address, time.monotonic() + seconds)
+        try:
+            link.settimeout(seconds)
+            if tls_context:
+                link = _encrypt(link, tls_context, address)
+            link.sendall(struct.pack("!ii", 8 + len(key), 80877102) + key)  # CancelRequest
+            link.recv(1)  # it hangs up when it has passed the request on
+        finally:
+            link.close()
 
 
 def _reach(address: Address, deadline: float) -> socket.socket:

@@ -42,14 +42,20 @@ ONE = {**MISSING, **SAME}  # the answers of a route that gives one thing, beside
 
 
 def application(
-    title: str, description: str, routers: Iterable[APIRouter], desk: Desk, origins: Iterable[str]
+    title: str,
+    description: str,
+    routers: Iterable[APIRouter],
+    desk: Desk,
+    origins: Iterable[str],
+    *,
+    documents_at: str = "/api",
 ) -> Front:
     """Return an API, ready to be served."""
     app = FastAPI(
         title=title,
         description=description,
         version="1",
-        openapi_url="/api/openapi.json",
+        openapi_url=f"{documents_at}/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -62,5 +68,5 @@ def application(
     app.add_exception_handler(RequestValidationError, problems.of_wrong_input)
     app.add_exception_handler(HTTPException, problems.of_http)
     app.add_exception_handler(Exception, problems.of_a_fault)
-    documents.add(app)
+    documents.add(app, documents_at)
     return Front(app, origins)

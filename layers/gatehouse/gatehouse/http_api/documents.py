@@ -25,8 +25,8 @@ _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 PAGE_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"
 
 
-def add(app: FastAPI) -> None:
-    """Let the application tell about itself; for everybody, as the document holds no data."""
+def add(app: FastAPI, place: str) -> None:
+    """Let the application tell about itself at a place; for everybody, as the document holds no data."""
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -34,10 +34,10 @@ def add(app: FastAPI) -> None:
         return app.openapi_schema
 
     async def page() -> Response:
-        return HTMLResponse(_page(described()), headers={"content-security-policy": PAGE_POLICY})
+        return HTMLResponse(_page(described(), place), headers={"content-security-policy": PAGE_POLICY})
 
     app.openapi = described  # type: ignore[method-assign]  # FastAPI's documented way to change it
-    app.add_api_route("/api/docs", page, include_in_schema=False)
+    app.add_api_route(f"{place}/docs", page, include_in_schema=False)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
@@ -59,12 +59,12 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield method.upper(), path, operation
 
 
-def _page(document: dict[str, Any]) -> str:
+def _page(document: dict[str, Any], place: str) -> str:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{_text(document['info']['title'])}</title><style>{STYLE}</style>",
         f"<h1>{_text(document['info']['title'])}</h1><p>{_text(document['info'].get('description', ''))}</p>",
-        "<p>For programs: <a href=/api/openapi.json>/api/openapi.json</a></p>",
+        f"<p>For programs: <a href={place}/openapi.json>{place}/openapi.json</a></p>",
     ]
     for method, path, operation in _operations(document):
         parts.append(f"<h2><code>{method} {_text(path)}</code></h2><p>{_text(operation.get('description', ''))}</p>")

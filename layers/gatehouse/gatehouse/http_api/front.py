@@ -27,7 +27,9 @@ SECURITY_HEADERS = {
     "x-frame-options": "DENY",
 }
 ALLOWED_METHODS = "GET, POST, PATCH, DELETE"
-ALLOWED_HEADERS = "authorization, content-type, gatehouse-merchant, idempotency-key, if-match, if-none-match"
+ALLOWED_HEADERS = (
+    "authorization, confirm-name, content-type, gatehouse-merchant, idempotency-key, if-match, if-none-match"
+)
 EXPOSED_HEADERS = "etag, ratelimit, ratelimit-policy, retry-after, x-next-cursor, x-request-id"
 PREFLIGHT_SECONDS = 600
 

@@ -87,6 +87,26 @@ def after_text(filters: Filters) -> str | None:
     raise _not_ours()
 
 
+def after_pair(filters: Filters) -> tuple[datetime | None, str | None]:
+    """Return the moment and the text id that the page before ended at, or Nones for the first page."""
+    if filters.cursor is None:
+        return None, None
+    match _read(filters):
+        case [str(moment), str(row_id)] if "\0" not in row_id:
+            try:
+                at = datetime.fromisoformat(moment)
+            except ValueError:
+                raise _not_ours() from None
+            if at.tzinfo is not None:
+                return at, row_id
+    raise _not_ours()
+
+
+def page_cursor(position: Position, filters: Filters) -> str:
+    """Return the cursor of a page that ended at this position."""
+    return _write(position, filters)
+
+
 def _write(position: Position, filters: Filters) -> str:
     text = json.dumps([_fingerprint(filters), *position], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

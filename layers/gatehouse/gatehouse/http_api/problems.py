@@ -18,6 +18,7 @@ from gatehouse.errors import (
     IllegalStep,
     InputRefused,
     RefundTooLarge,
+    TenantStatementFailed,
     TooManyRequests,
     ValidationError,
 )
@@ -49,6 +50,8 @@ class Problem(BaseModel):
     request_id: str
     errors: list[FieldProblem] | None = None
     allowed: list[str] | None = Field(None, description="Of a step that cannot be taken: those that can.")
+    sqlstate: str | None = Field(None, description="Of a statement on a tenant's database: what Postgres calls it.")
+    position: int | None = Field(None, description="Of the same: the character at which it went wrong, from 1.")
     left_minor: int | None = Field(None, description="Of a refund that is too large: what is left to give back.")
 
 
@@ -95,6 +98,8 @@ async def of_our_error(request: Request, error: Exception) -> JSONResponse:
     more: dict[str, Any] = {}
     if isinstance(error, IllegalStep):
         more["allowed"] = list(error.allowed)
+    elif isinstance(error, TenantStatementFailed):
+        detail, more = str(error), {"sqlstate": error.sqlstate, "position": error.position or None}
     elif isinstance(error, RefundTooLarge):
         more["left_minor"] = error.left_minor
     headers = _headers_of(error)

@@ -164,10 +164,12 @@ def bell() -> Bell:
             "forwarding": found.forwarding_queue_url,
             "reconciliation": found.reconciliation_queue_url,
             BACKUP_QUEUE: found.backup_queue_url,
+            "tenants": found.tenants_queue_url,
         },
         dead_letters={
             "enrichment": found.enrichment_dlq_url,
             "forwarding": found.forwarding_dlq_url,
             "reconciliation": found.reconciliation_dlq_url,
+            "tenants": found.tenants_dlq_url,
         },
     )

@@ -45,6 +45,13 @@ TOPICS = {
             longest_backoff_seconds=24 * 3600,
             changes_payments=False,
         ),
+        # What cannot be made within these attempts, about an hour, is undone; what is to be removed is tried for days.
+        Topic(
+            "provision_tenant", "tenants", 90, most_attempts=15, first_backoff_seconds=2, longest_backoff_seconds=600
+        ),
+        Topic("make_branch", "tenants", 90, most_attempts=15, first_backoff_seconds=2, longest_backoff_seconds=600),
+        Topic("remove_tenant", "tenants", lease_seconds=90, most_attempts=30, first_backoff_seconds=5),
+        Topic("remove_branch", "tenants", lease_seconds=90, most_attempts=30, first_backoff_seconds=5),
     )
 }
 

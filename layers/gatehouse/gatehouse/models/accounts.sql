@@ -86,13 +86,17 @@ group by signed_by;
 
 -- name: keys_in_use
 -- What each data key still seals.
-select key_id, sum(accounts)::bigint as accounts, sum(payloads)::bigint as payloads
+select key_id, sum(accounts)::bigint as accounts, sum(payloads)::bigint as payloads, sum(tenants)::bigint as tenants
 from (
-    select key_id, count(*) as accounts, 0 as payloads from gateway_accounts group by key_id
+    select key_id, count(*) as accounts, 0 as payloads, 0 as tenants from gateway_accounts group by key_id
     union all
-    select key_id, 0, count(*) from webhook_payloads group by key_id
+    select key_id, 0, count(*), 0 from webhook_payloads group by key_id
     union all
-    select key_id, 0, count(*) from gateway_answers group by key_id
+    select key_id, 0, count(*), 0 from gateway_answers group by key_id
+    union all
+    select key_id, 0, 0, count(*) from platform_tenants where key_id is not null group by key_id
+    union all
+    select key_id, 0, 0, count(*) from tenant_branches where key_id is not null group by key_id
 ) as sealed
 group by key_id
 order by key_id;

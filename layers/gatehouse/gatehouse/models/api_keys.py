@@ -75,6 +75,7 @@ def add_key(
     rate_per_minute: int = DEFAULT_RATE_PER_MINUTE,
     expires_at: datetime | None = None,
     may_read_health_data: bool = True,
+    user_id: str | None = None,
 ) -> Row:
     """Keep the hash of a new key and what it may do; None as the merchant means every merchant."""
     return database.query_one(
@@ -87,6 +88,7 @@ def add_key(
         rate_per_minute=rate_per_minute,
         expires_at=expires_at,
         may_read_health_data=may_read_health_data,
+        user_id=user_id,
     )
 
 

@@ -1,0 +1,1 @@
+"""Tenants: customers with a Postgres of their own. It is made by a job, asked over HTTP, metered, and removed."""
