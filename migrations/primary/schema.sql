@@ -26,6 +26,98 @@ $function$;
 REVOKE ALL ON FUNCTION add_item_type(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION add_item_type(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.add_tenant_usage(p_tenant text, p_rows bigint, p_bytes bigint, p_milliseconds bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    insert into tenant_usage_slots as u (tenant_id, merchant, date, slot, rows_returned, bytes_returned, milliseconds)
+    select t.id, t.merchant, (now() at time zone 'UTC')::date, floor(random() * 8)::smallint,
+        p_rows, p_bytes, p_milliseconds
+    from platform_tenants t where t.id = p_tenant and t.merchant = merchant_now
+    on conflict on constraint tenant_usage_slots_pkey do update
+        set rows_returned = u.rows_returned + excluded.rows_returned,
+            bytes_returned = u.bytes_returned + excluded.bytes_returned,
+            milliseconds = u.milliseconds + excluded.milliseconds;
+end
+$function$;
+REVOKE ALL ON FUNCTION add_tenant_usage(text,bigint,bigint,bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION add_tenant_usage(text,bigint,bigint,bigint) TO gatehouse_api, gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.add_to_totals(p_entries total_entries[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    insert into totals as held (
+        merchant, livemode, breakdown, level, bucket, currency, value, detail,
+        payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
+        unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
+        refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
+        ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
+        sold_quantity, sold_minor
+    )
+    select scope, e.livemode, breakdown, level, total_bucket(level, e.bucket), e.currency, value, detail,
+        total_sum(e.payments), total_sum(e.amount_minor), total_sum(e.succeeded), total_sum(e.failed),
+        total_sum(e.cancelled), total_sum(e.duration_ms), total_sum(e.sales), total_sum(e.gross_minor),
+        total_sum(e.fee_minor), total_sum(e.unknown_fees), total_sum(e.unknown_fee_gross_minor),
+        total_sum(e.sales_refunded), total_sum(e.sales_refunded_minor), total_sum(e.sales_disputed),
+        total_sum(e.refunds), total_sum(e.refund_minor), total_sum(e.other_fee_minor), total_sum(e.disputes),
+        total_sum(e.dispute_minor), total_sum(e.disputes_lost), total_sum(e.lost_minor), total_sum(e.held_minor),
+        total_sum(e.orders), total_sum(e.ordered_minor), total_sum(e.paid_minor), total_sum(e.returned_minor),
+        total_sum(e.tax_minor), total_sum(e.order_fee_minor), total_sum(e.discount_minor), total_sum(e.quantity),
+        total_sum(e.sold_quantity), total_sum(e.sold_minor)
+    from unnest(p_entries) as e
+    cross join lateral (values
+        ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+        ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+        ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+    ) as told (breakdown, value, detail)
+    cross join lateral (values (e.merchant), ('*')) as whose (scope)
+    cross join (values ('hour'), ('day'), ('month')) as levels (level)
+    where value is not null and is_kept(breakdown, level, scope)
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+    order by 1, 2, 3, 4, 5, 6, 7, 8
+    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
+        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
+        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
+        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
+        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
+        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
+        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
+        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
+        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
+        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
+        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
+        unknown_fee_gross_minor =
+            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
+        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
+        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
+        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
+        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
+        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
+        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
+        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
+        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
+        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
+        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
+        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
+        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
+        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
+        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
+        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
+        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
+        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
+        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
+        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
+        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
+        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.address_pattern(p_email_key text)
  RETURNS text
  LANGUAGE sql
@@ -365,6 +457,38 @@ AS $function$
     ) as named
     where app is not null
 $function$;
+
+CREATE OR REPLACE FUNCTION public.ask_tenant_job(p_topic text, p_tenant text, p_key text, p_arguments jsonb, p_due timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+    made bigint;
+begin
+    if p_topic not in ('provision_tenant', 'remove_tenant', 'make_branch', 'remove_branch') then
+        perform refuse('GH005', 'there is no such job for a tenant');
+    end if;
+    insert into jobs as job (topic, business_key, merchant, arguments, due_at, ring_after)
+    select p_topic, p_key, t.merchant, p_arguments || jsonb_build_object('tenant', t.id), p_due,
+        greatest(p_due, now() + interval '30 seconds')
+    from platform_tenants t
+    where t.id = p_tenant and t.merchant = merchant_now
+    on conflict (topic, business_key) do update
+        set due_at = excluded.due_at, ring_after = excluded.ring_after,
+            status = case when job.status = 'leased' then job.status else 'waiting' end,
+            attempts = case when job.status = 'leased' then job.attempts else 0 end, finished_at = null
+    returning id into made;
+    if made is null then
+        perform refuse('GH008', 'there is no such tenant');
+    end if;
+    return made;
+end
+$function$;
+REVOKE ALL ON FUNCTION ask_tenant_job(text,text,text,jsonb,timestamp with time zone) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ask_tenant_job(text,text,text,jsonb,timestamp with time zone) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.audit_hash(hash_key bytea, value jsonb)
  RETURNS jsonb
@@ -892,6 +1016,179 @@ $function$;
 REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.drift_of_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
+ RETURNS SETOF totals
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select merchant, livemode, breakdown, level, bucket, currency, value, detail,
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
+    from (
+        select scope as merchant, e.livemode, breakdown, level, total_bucket(level, e.bucket) as bucket, e.currency,
+            value, detail,
+            e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms, e.sales, e.gross_minor,
+            e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.sales_refunded, e.sales_refunded_minor,
+            e.sales_disputed, e.refunds, e.refund_minor, e.other_fee_minor, e.disputes, e.dispute_minor,
+            e.disputes_lost, e.lost_minor, e.held_minor, e.orders, e.ordered_minor, e.paid_minor, e.returned_minor,
+            e.tax_minor, e.order_fee_minor, e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
+        from total_entries as e
+        cross join lateral (values
+            ('gateway', e.gateway, ''), ('app', e.app, ''), ('method', e.method, ''), ('category', e.category, ''),
+            ('failure', e.failure, e.gateway), ('duration', e.duration_bin::text, e.gateway),
+            ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
+        ) as told (breakdown, value, detail)
+        cross join lateral (values (e.merchant), ('*')) as whose (scope)
+        cross join (values ('hour'), ('day'), ('month')) as levels (level)
+        where value is not null and is_kept(breakdown, level, scope)
+          and e.bucket >= p_since and e.bucket < p_until and level = any (p_levels) and level <> 'month'
+        union all
+        select merchant, livemode, breakdown, 'month', total_bucket('month', bucket), currency, value, detail,
+            payments, amount_minor, succeeded, failed, cancelled, duration_ms, sales, gross_minor, fee_minor,
+            unknown_fees, unknown_fee_gross_minor, sales_refunded, sales_refunded_minor, sales_disputed, refunds,
+            refund_minor, other_fee_minor, disputes, dispute_minor, disputes_lost, lost_minor, held_minor, orders,
+            ordered_minor, paid_minor, returned_minor, tax_minor, order_fee_minor, discount_minor, quantity,
+            sold_quantity, sold_minor
+        from totals
+        where level = 'day' and 'month' = any (p_levels) and bucket >= p_since and bucket < p_until
+        union all
+        select merchant, livemode, breakdown, level, bucket, currency, value, detail,
+            -payments, -amount_minor, -succeeded, -failed, -cancelled, -duration_ms, -sales, -gross_minor, -fee_minor,
+            -unknown_fees, -unknown_fee_gross_minor, -sales_refunded, -sales_refunded_minor, -sales_disputed,
+            -refunds, -refund_minor, -other_fee_minor, -disputes, -dispute_minor, -disputes_lost, -lost_minor,
+            -held_minor, -orders, -ordered_minor, -paid_minor, -returned_minor, -tax_minor, -order_fee_minor,
+            -discount_minor, -quantity, -sold_quantity, -sold_minor
+        from totals where level = any (p_levels) and bucket >= p_since and bucket < p_until
+    ) as both_sides
+    group by merchant, livemode, breakdown, level, bucket, currency, value, detail
+    having total_sum(payments) <> 0
+        or total_sum(amount_minor) <> 0
+        or total_sum(succeeded) <> 0
+        or total_sum(failed) <> 0
+        or total_sum(cancelled) <> 0
+        or total_sum(duration_ms) <> 0
+        or total_sum(sales) <> 0
+        or total_sum(gross_minor) <> 0
+        or total_sum(fee_minor) <> 0
+        or total_sum(unknown_fees) <> 0
+        or total_sum(unknown_fee_gross_minor) <> 0
+        or total_sum(sales_refunded) <> 0
+        or total_sum(sales_refunded_minor) <> 0
+        or total_sum(sales_disputed) <> 0
+        or total_sum(refunds) <> 0
+        or total_sum(refund_minor) <> 0
+        or total_sum(other_fee_minor) <> 0
+        or total_sum(disputes) <> 0
+        or total_sum(dispute_minor) <> 0
+        or total_sum(disputes_lost) <> 0
+        or total_sum(lost_minor) <> 0
+        or total_sum(held_minor) <> 0
+        or total_sum(orders) <> 0
+        or total_sum(ordered_minor) <> 0
+        or total_sum(paid_minor) <> 0
+        or total_sum(returned_minor) <> 0
+        or total_sum(tax_minor) <> 0
+        or total_sum(order_fee_minor) <> 0
+        or total_sum(discount_minor) <> 0
+        or total_sum(quantity) <> 0
+        or total_sum(sold_quantity) <> 0
+        or total_sum(sold_minor) <> 0
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_orders(p_from bigint, p_to bigint)
+ RETURNS TABLE(order_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with asked as (
+        select array(select id from orders where id >= p_from and id < p_to) as orders
+    ), fresh as (
+        select e from asked, total_entries_of('{}', '{}', '{}', asked.orders) as e
+    ), held as (
+        select e from asked, total_entries as e where e.source = 'order' and e.source_id = any (asked.orders)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct o.id, o.merchant from different join orders o on o.id = (different.e).source_id
+    where o.id not in (select source_id from total_marks where source = 'order')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_orphans()
+ RETURNS TABLE(source text, source_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with family as (
+        select array(select id from refunds where payment_id is null) as refunds,
+            array(select id from disputes where payment_id is null) as disputes
+    ), fresh as (
+        select e from family, total_entries_of('{}', family.refunds, family.disputes, '{}') as e
+    ), held as (
+        select e from total_entries as e
+        where e.source = 'refund' and not exists (
+            select from refunds r where r.id = e.source_id and r.payment_id is not null)
+        union all
+        select e from total_entries as e
+        where e.source = 'dispute' and not exists (
+            select from disputes d where d.id = e.source_id and d.payment_id is not null)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct (e).source, (e).source_id, (e).merchant from different
+    where not exists (
+        select from total_marks m where m.source = (different.e).source and m.source_id = (different.e).source_id)
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drifted_payments(p_from bigint, p_to bigint)
+ RETURNS TABLE(payment_id bigint, merchant text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with asked as (
+        select array(select id from payments where id >= p_from and id < p_to) as payments
+    ), family as (
+        select asked.payments,
+            array(select r.id from refunds r where r.payment_id = any (asked.payments)) as refunds,
+            array(select d.id from disputes d where d.payment_id = any (asked.payments)) as disputes
+        from asked
+    ), marked as (
+        select source_id as id from total_marks where source = 'payment'
+        union
+        select r.payment_id from total_marks m join refunds r on r.id = m.source_id where m.source = 'refund'
+        union
+        select d.payment_id from total_marks m join disputes d on d.id = m.source_id where m.source = 'dispute'
+    ), fresh as (
+        select e from family, total_entries_of(family.payments, family.refunds, family.disputes, '{}') as e
+    ), held as (
+        select e from family, total_entries as e where e.source = 'payment' and e.source_id = any (family.payments)
+        union all
+        select e from family, total_entries as e where e.source = 'refund' and e.source_id = any (family.refunds)
+        union all
+        select e from family, total_entries as e where e.source = 'dispute' and e.source_id = any (family.disputes)
+    ), different as (
+        (select e from fresh except all select e from held)
+        union all
+        (select e from held except all select e from fresh)
+    )
+    select distinct p.id, p.merchant
+    from different
+    join payments p on p.id = case (different.e).source
+        when 'payment' then (different.e).source_id
+        when 'refund' then (select r.payment_id from refunds r where r.id = (different.e).source_id)
+        else (select d.payment_id from disputes d where d.id = (different.e).source_id) end
+    where p.id not in (select id from marked where id is not null)
+$function$;
+
 CREATE OR REPLACE FUNCTION public.drop_joined_away(p_kind text, p_ids bigint[])
  RETURNS void
  LANGUAGE plpgsql
@@ -1004,6 +1301,73 @@ $function$;
 REVOKE ALL ON FUNCTION drop_old_payloads(integer,boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_old_payloads(integer,boolean) TO gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.enter_tenant(p_tenant text, p_subject text, p_is_query boolean)
+ RETURNS TABLE(answer text, role text, full_window text, wait_seconds integer, reason text)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := nullif(current_setting('gatehouse.merchant', true), '');
+    entered platform_tenants;
+    moment timestamptz := clock_timestamp();
+    chosen smallint := floor(random() * 8)::smallint;
+    today date := (moment at time zone 'UTC')::date;
+    in_minute bigint;
+    in_hour bigint;
+    in_day bigint;
+begin
+    -- For this statement's own transaction: what it counts need not survive a crash, and the caller waits for it.
+    perform set_config('synchronous_commit', 'off', true);
+    select * into entered from platform_tenants t where t.id = p_tenant and t.merchant = merchant_now;
+    role := case when p_subject = '*' then 'owner' else (
+        select p.role from tenant_permissions p where p.tenant_id = p_tenant and p.subject = p_subject) end;
+    if entered.id is null or role is null then
+        answer := 'missing';
+        return next;
+        return;
+    end if;
+    answer := 'ok';
+    if p_is_query then
+        select 'closed', e.reason into answer, reason from tenant_endpoints e
+        where e.engine = entered.engine and not e.is_open;
+        answer := coalesce(answer, 'ok');
+        select coalesce(sum(w.requests) filter (where w.kind = 'minute'), 0),
+            coalesce(sum(w.requests) filter (where w.kind = 'hour'), 0)
+        into in_minute, in_hour
+        from tenant_windows w
+        where w.tenant_id = p_tenant
+          and (w.kind, w.starts_at) in (
+              ('minute', date_trunc('minute', moment, 'UTC')), ('hour', date_trunc('hour', moment, 'UTC')));
+        select coalesce(sum(u.query_executions), 0) into in_day from tenant_usage_slots u
+        where u.tenant_id = p_tenant and u.date = today;
+        full_window := case
+            when in_day >= entered.max_requests_per_day then 'day'
+            when in_hour >= entered.max_requests_per_hour then 'hour'
+            when in_minute >= entered.max_requests_per_minute then 'minute'
+        end;
+        if answer = 'ok' and full_window is not null then
+            answer := 'limited';
+            wait_seconds := ceil(extract(epoch from
+                date_trunc(full_window, moment, 'UTC') + ('1 ' || full_window)::interval - moment));
+        end if;
+    end if;
+    if answer = 'ok' and p_is_query then
+        insert into tenant_windows as w (tenant_id, kind, starts_at, slot, requests)
+        values (p_tenant, 'minute', date_trunc('minute', moment, 'UTC'), chosen, 1),
+            (p_tenant, 'hour', date_trunc('hour', moment, 'UTC'), chosen, 1)
+        on conflict on constraint tenant_windows_pkey do update set requests = w.requests + 1;
+    end if;
+    insert into tenant_usage_slots as u (tenant_id, merchant, date, slot, api_requests, query_executions)
+    values (p_tenant, entered.merchant, today, chosen, 1, (p_is_query and answer = 'ok')::integer)
+    on conflict on constraint tenant_usage_slots_pkey do update
+        set api_requests = u.api_requests + 1, query_executions = u.query_executions + excluded.query_executions;
+    return next;
+end
+$function$;
+REVOKE ALL ON FUNCTION enter_tenant(text,text,boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION enter_tenant(text,text,boolean) TO gatehouse_api, gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.erase_answers()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1112,7 +1476,7 @@ begin
     update orders set
         metadata = without_personal_words('order', jsonb_build_object('metadata', metadata)) -> 'metadata',
         reference = case when reference not like '%@%' then reference end, content_hash = null,
-        idempotency_key = without_address(idempotency_key, key_now),
+        idempotency_key = key_without_address(idempotency_key, key_now),
         version = version + 1, updated_at = now()
     where id = any (their_orders);
     get diagnostics changed = row_count;
@@ -1222,7 +1586,7 @@ AS $function$
 declare
     changed bigint;
 begin
-    update api_answers set body = null, idempotency_key = without_address(idempotency_key, p_email_key)
+    update api_answers set body = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant
       and (says_address(body::text, p_email_key) or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -1270,7 +1634,7 @@ declare
     changed bigint;
 begin
     update refund_requests set
-        reason = null, failure = null, idempotency_key = without_address(idempotency_key, p_email_key)
+        reason = null, failure = null, idempotency_key = key_without_address(idempotency_key, p_email_key)
     where merchant = p_merchant and payment_id in (select jsonb_array_elements_text(p_theirs -> 'payment')::bigint)
       and (num_nonnulls(reason, failure) > 0 or says_address(idempotency_key, p_email_key));
     get diagnostics changed = row_count;
@@ -1316,6 +1680,20 @@ begin
 end
 $function$;
 REVOKE ALL ON FUNCTION erase_person_in_webhook_forward_logs(text,text,bigint,jsonb,bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.erase_tenant_billing()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    update platform_tenants t set billing_email = null
+    where t.merchant = new.merchant and erasure_hash(lower(t.billing_email)) = new.said_hash;
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_tenant_billing() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.erasure_hash(p_said text)
  RETURNS text
@@ -1978,6 +2356,34 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.fold_totals(p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+    marked record;
+    family record;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
+        return null;
+    end if;
+    with taken as (
+        delete from total_marks where ctid = any (array(select ctid from total_marks limit p_most))
+        returning source, source_id
+    )
+    select count(*)::integer as marks,
+        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
+        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
+        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
+        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
+    into marked from taken;
+    -- A row that somebody changes at this moment is counted as it was, and its mark comes with the change.
+    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
+    perform recount_totals(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
+    return marked.marks;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.follow_attendee_words()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -2506,6 +2912,15 @@ AS $function$
     end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.is_kept(p_breakdown text, p_level text, p_merchant text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select p_level <> 'hour' or p_breakdown = 'gateway'
+        or p_merchant = '*' and p_breakdown in ('app', 'method', 'category')
+$function$;
+
 CREATE OR REPLACE FUNCTION public.is_taken(p_takes jsonb, p_app text, p_apps text[], p_gateway text, p_type text, p_amount_minor bigint, p_currency text)
  RETURNS boolean
  LANGUAGE sql
@@ -2576,6 +2991,35 @@ begin
         perform fold_payments(array[of_payment]);  -- a refund's payment is folded by whoever applies its fact
     end if;
 end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.keep_last_owner()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    if old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') then
+        perform from platform_tenants where id = old.tenant_id for update;
+        if not exists (
+            select from tenant_permissions
+            where tenant_id = old.tenant_id and role = 'owner' and subject <> old.subject
+        ) then
+            perform refuse('GH009', 'the last owner of a tenant stays: make somebody else an owner first');
+        end if;
+    end if;
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$function$;
+REVOKE ALL ON FUNCTION keep_last_owner() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.key_without_address(p_key text, p_email_key text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select case when says_address(p_key, p_email_key) then 'erased ' || erasure_hash(p_key) else p_key end
 $function$;
 
 CREATE OR REPLACE FUNCTION public.keys_for_backup()
@@ -2817,6 +3261,33 @@ end
 $function$;
 REVOKE ALL ON FUNCTION make_payload_partitions(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION make_payload_partitions(integer) TO gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.mark_total()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.mark_total_of_part()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'DELETE' then
+        insert into total_marks (source, source_id, merchant) values (tg_argv[0], old.id, old.merchant);
+    else
+        insert into total_marks (source, source_id, merchant) values (tg_argv[0], new.id, new.merchant);
+    end if;
+    if tg_op <> 'INSERT' and old.payment_id is not null then
+        insert into total_marks (source, source_id, merchant) values ('payment', old.payment_id, old.merchant);
+    end if;
+    return null;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.may_be_forwarded(p_event webhook_events)
  RETURNS boolean
@@ -3246,6 +3717,19 @@ $function$;
 REVOKE ALL ON FUNCTION orders_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION orders_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.paid_a_month(p_amount_minor bigint, p_every text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case when months > 0 then round(p_amount_minor / months)
+        when days > 0 then round(p_amount_minor * 365.25 / 12 / days) end::bigint
+    from (
+        select extract(year from every) * 12 + extract(month from every) as months, extract(day from every) as days
+        from (select interval_of(p_every) as every) as said
+    ) as parts
+$function$;
+
 CREATE OR REPLACE FUNCTION public.payments_called(p_object_id text, p_gateway text)
  RETURNS SETOF bigint
  LANGUAGE plpgsql
@@ -3410,6 +3894,28 @@ $function$;
 REVOKE ALL ON FUNCTION payments_of_email(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION payments_of_email(text) TO gatehouse_api, gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.payments_with_words(p_text text)
+ RETURNS TABLE(payment_id bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER ROWS 100
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+begin
+    return query
+    select p.id from payments p where p.merchant = merchant_now and p.reference = p_text
+    union
+    select p.id from payments p where p.merchant = merchant_now and p.customer_ref = p_text
+    union
+    select p.id from payments p where p.merchant = merchant_now and lower(p.email) = lower(p_text)
+    union
+    select p.id from orders_with_words(p_text) as worded join payments p on p.order_id = worded.order_id;
+end
+$function$;
+REVOKE ALL ON FUNCTION payments_with_words(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payments_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.product_key(p_name text)
  RETURNS text
  LANGUAGE sql
@@ -3486,6 +3992,14 @@ end
 $function$;
 REVOKE ALL ON FUNCTION put_products(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION put_products(jsonb) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.quarter_hour(p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00')
+$function$;
 
 CREATE OR REPLACE FUNCTION public.reads_health_data(p_key_id text, p_kind text, p_ids bigint[])
  RETURNS boolean
@@ -3619,6 +4133,24 @@ begin
     -- Last, as only now it is known whose the event is.
     written_jobs := written_jobs || (applied -> 'jobs') || write_forwards(event_row);
     return jsonb_build_object('event_row', event_row, 'jobs', written_jobs, 'changed', applied -> 'changed');
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.recount_totals(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+declare
+    fresh total_entries[] := array(
+        select e from total_entries_of(p_payments, p_refunds, p_disputes, p_orders) as e);
+begin
+    perform add_to_totals(fresh || array(
+        select e from total_entries_taken_back(p_payments, p_refunds, p_disputes, p_orders) as e));
+    delete from total_entries where source = 'payment' and source_id = any (p_payments);
+    delete from total_entries where source = 'refund' and source_id = any (p_refunds);
+    delete from total_entries where source = 'dispute' and source_id = any (p_disputes);
+    delete from total_entries where source = 'order' and source_id = any (p_orders);
+    insert into total_entries select * from unnest(fresh);
 end
 $function$;
 
@@ -3795,6 +4327,56 @@ CREATE OR REPLACE FUNCTION public.refuse_field(p_field text, p_reason text)
 AS $function$
 begin
     raise exception using errcode = 'GH005', constraint = p_field, message = p_field || ': ' || p_reason;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.repair_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+declare
+    repaired integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/totals', 0)) then
+        return null;
+    end if;
+    insert into totals as held select * from drift_of_totals(p_since, p_until, p_levels)
+    on conflict (merchant, livemode, breakdown, level, bucket, currency, value, detail) do update set
+        payments = coalesce(held.payments, 0) + coalesce(excluded.payments, 0),
+        amount_minor = coalesce(held.amount_minor, 0) + coalesce(excluded.amount_minor, 0),
+        succeeded = coalesce(held.succeeded, 0) + coalesce(excluded.succeeded, 0),
+        failed = coalesce(held.failed, 0) + coalesce(excluded.failed, 0),
+        cancelled = coalesce(held.cancelled, 0) + coalesce(excluded.cancelled, 0),
+        duration_ms = coalesce(held.duration_ms, 0) + coalesce(excluded.duration_ms, 0),
+        sales = coalesce(held.sales, 0) + coalesce(excluded.sales, 0),
+        gross_minor = coalesce(held.gross_minor, 0) + coalesce(excluded.gross_minor, 0),
+        fee_minor = coalesce(held.fee_minor, 0) + coalesce(excluded.fee_minor, 0),
+        unknown_fees = coalesce(held.unknown_fees, 0) + coalesce(excluded.unknown_fees, 0),
+        unknown_fee_gross_minor =
+            coalesce(held.unknown_fee_gross_minor, 0) + coalesce(excluded.unknown_fee_gross_minor, 0),
+        sales_refunded = coalesce(held.sales_refunded, 0) + coalesce(excluded.sales_refunded, 0),
+        sales_refunded_minor = coalesce(held.sales_refunded_minor, 0) + coalesce(excluded.sales_refunded_minor, 0),
+        sales_disputed = coalesce(held.sales_disputed, 0) + coalesce(excluded.sales_disputed, 0),
+        refunds = coalesce(held.refunds, 0) + coalesce(excluded.refunds, 0),
+        refund_minor = coalesce(held.refund_minor, 0) + coalesce(excluded.refund_minor, 0),
+        other_fee_minor = coalesce(held.other_fee_minor, 0) + coalesce(excluded.other_fee_minor, 0),
+        disputes = coalesce(held.disputes, 0) + coalesce(excluded.disputes, 0),
+        dispute_minor = coalesce(held.dispute_minor, 0) + coalesce(excluded.dispute_minor, 0),
+        disputes_lost = coalesce(held.disputes_lost, 0) + coalesce(excluded.disputes_lost, 0),
+        lost_minor = coalesce(held.lost_minor, 0) + coalesce(excluded.lost_minor, 0),
+        held_minor = coalesce(held.held_minor, 0) + coalesce(excluded.held_minor, 0),
+        orders = coalesce(held.orders, 0) + coalesce(excluded.orders, 0),
+        ordered_minor = coalesce(held.ordered_minor, 0) + coalesce(excluded.ordered_minor, 0),
+        paid_minor = coalesce(held.paid_minor, 0) + coalesce(excluded.paid_minor, 0),
+        returned_minor = coalesce(held.returned_minor, 0) + coalesce(excluded.returned_minor, 0),
+        tax_minor = coalesce(held.tax_minor, 0) + coalesce(excluded.tax_minor, 0),
+        order_fee_minor = coalesce(held.order_fee_minor, 0) + coalesce(excluded.order_fee_minor, 0),
+        discount_minor = coalesce(held.discount_minor, 0) + coalesce(excluded.discount_minor, 0),
+        quantity = coalesce(held.quantity, 0) + coalesce(excluded.quantity, 0),
+        sold_quantity = coalesce(held.sold_quantity, 0) + coalesce(excluded.sold_quantity, 0),
+        sold_minor = coalesce(held.sold_minor, 0) + coalesce(excluded.sold_minor, 0);
+    get diagnostics repaired = row_count;
+    return repaired;
 end
 $function$;
 
@@ -4378,6 +4960,237 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.total_bucket(p_level text, p_at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case p_level
+        when 'hour' then date_bin('1 hour', p_at, '2000-01-01 00:00:00+00')
+        when 'day' then date_bin('1 day', p_at, '2000-01-01 00:00:00+00')
+        else date_trunc('month', p_at at time zone 'UTC') at time zone 'UTC' end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_detail(p_entry total_entries, p_breakdown text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case
+        when p_breakdown in ('failure', 'duration') then (p_entry).gateway
+        when p_breakdown in ('order', 'item') then (p_entry).event_id
+        else '' end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_entries_of(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS SETOF total_entries
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with paid as (
+        select p.*, is_sale, took_ms, quarter_hour(p.first_fact_at) as begun_in,
+            case when is_sale then quarter_hour(coalesce(p.completed_at, p.first_fact_at)) end as sold_in
+        from payments p
+        cross join lateral (select p.status in ('completed', 'refunded', 'partially_refunded') as is_sale) as sale
+        cross join lateral (
+            select case when is_sale and p.completed_at is not null then
+                greatest(extract(epoch from p.completed_at - p.first_fact_at) * 1000, 0)::bigint end as took_ms
+        ) as took
+        where p.id = any (p_payments) and p.merged_into is null
+    ), said as (
+        -- When it was first heard of.
+        select 'payment' as source, p.id as source_id, p.begun_in as bucket, coalesce(p.currency, '') as currency,
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
+            case when p.status = 'failed' then coalesce(p.failure_code, '') end as failure,
+            case when took_ms is not null then
+                ceil(ln(greatest(took_ms, 1)::float8) / ln(1.1::float8))::integer end as duration_bin,
+        1::bigint as payments, nullif(p.amount_minor, 0) as amount_minor, case when is_sale then 1 end as succeeded,
+        case when p.status = 'failed' then 1 end as failed, case when p.status = 'cancelled' then 1 end as cancelled,
+        took_ms as duration_ms, null::bigint as sales, null::bigint as gross_minor, null::bigint as fee_minor,
+        null::bigint as unknown_fees, null::bigint as unknown_fee_gross_minor, null::bigint as sales_refunded,
+        null::bigint as sales_refunded_minor, null::bigint as sales_disputed, null::bigint as refunds,
+        null::bigint as refund_minor, null::bigint as other_fee_minor, null::bigint as disputes,
+        null::bigint as dispute_minor, null::bigint as disputes_lost, null::bigint as lost_minor,
+        null::bigint as held_minor, null::bigint as orders, null::bigint as ordered_minor, null::bigint as paid_minor,
+        null::bigint as returned_minor, null::bigint as tax_minor, null::bigint as order_fee_minor,
+        null::bigint as discount_minor, null::bigint as quantity, null::bigint as sold_quantity,
+        null::bigint as sold_minor
+        from paid p
+        union all
+        -- When it came in.
+        select 'payment', p.id, p.sold_in, coalesce(p.currency, ''), p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category,
+            null, null,
+        null, null, null, null, null, null, 1, p.received_minor, null, case when p.fee_minor is null then 1 end,
+        case when p.fee_minor is null then p.received_minor end, case when p.refunded_minor > 0 then 1 end,
+        nullif(p.refunded_minor, 0),
+        case when exists (select from disputes d where d.payment_id = p.id and d.status <> 'warning') then 1 end,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+        from paid p where is_sale
+        union all
+        -- Its fee, in the currency that it is taken in.
+        select 'payment', p.id, p.sold_in, p.fee_currency, p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, p.fee_minor, null, null, null, null, null, null, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null
+        from paid p where is_sale and p.fee_minor is not null
+        union all
+        -- What the gateway calls refunded and no refund that we know explains, from when it first said so.
+        select 'payment', p.id, quarter_hour(coalesce(first_said.at, p.last_fact_at)), coalesce(p.currency, ''),
+            p.merchant, p.livemode, p.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
+        p.refunded_minor - itemised.minor, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null
+        from paid p
+        cross join lateral (
+            select coalesce(sum(r.amount_minor), 0)::bigint as minor from refunds r
+            where r.payment_id = p.id and r.status = 'completed' and r.currency = p.currency
+        ) as itemised
+        cross join lateral (
+            select min(coalesce(f.occurred_at, f.received_at)) as at from facts f
+            where f.kind = 'payment' and f.subject_id = p.id and (f.words ->> 'refunded_minor')::bigint > 0
+        ) as first_said
+        where is_sale and p.refunded_minor > itemised.minor
+        union all
+        select 'refund', r.id, quarter_hour(coalesce(r.refunded_at, r.first_fact_at)),
+            coalesce(r.currency, p.currency, ''), r.merchant, r.livemode, r.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, 1,
+        coalesce(r.amount_minor, 0), r.fee_minor, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null
+        from refunds r left join payments p on p.id = r.payment_id
+        where r.id = any (p_refunds) and r.status = 'completed'
+        union all
+        select 'dispute', d.id, quarter_hour(coalesce(d.opened_at, d.first_fact_at)),
+            coalesce(d.currency, p.currency, ''), d.merchant, d.livemode, d.gateway, p.app, p.method,
+            p.product_category, null, null,
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, d.fee_minor,
+        case when d.status <> 'warning' then 1 end, case when d.status <> 'warning' then d.amount_minor end,
+        case when d.status = 'lost' then 1 end, case when d.status = 'lost' then d.amount_minor end,
+        case when d.is_withdrawn then d.amount_minor end, null, null, null, null, null, null, null, null, null, null
+        from disputes d left join payments p on p.id = d.payment_id
+        where d.id = any (p_disputes)
+    )
+    select source, source_id, '', bucket, currency, merchant, livemode, gateway, coalesce(app, ''),
+        coalesce(method, ''), coalesce(product_category, ''), max(failure), max(duration_bin), null, null,
+        total_sum(payments), total_sum(amount_minor), total_sum(succeeded), total_sum(failed), total_sum(cancelled),
+        total_sum(duration_ms), total_sum(sales), total_sum(gross_minor), total_sum(fee_minor),
+        total_sum(unknown_fees), total_sum(unknown_fee_gross_minor), total_sum(sales_refunded),
+        total_sum(sales_refunded_minor), total_sum(sales_disputed), total_sum(refunds), total_sum(refund_minor),
+        total_sum(other_fee_minor), total_sum(disputes), total_sum(dispute_minor), total_sum(disputes_lost),
+        total_sum(lost_minor), total_sum(held_minor), total_sum(orders), total_sum(ordered_minor),
+        total_sum(paid_minor), total_sum(returned_minor), total_sum(tax_minor), total_sum(order_fee_minor),
+        total_sum(discount_minor), total_sum(quantity), total_sum(sold_quantity), total_sum(sold_minor)
+    from said
+    group by source, source_id, bucket, currency, merchant, livemode, gateway, app, method, product_category
+    union all
+    select 'order', o.id, '', quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null, null,
+        null, null, o.status, coalesce(o.event_id, ''),
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, 1, o.total_minor, o.paid_minor, o.refunded_minor, o.tax_minor, o.fee_minor,
+        o.discount_minor, null, null, null
+    from orders o where o.id = any (p_orders)
+    union all
+    select 'order', o.id, i.item_type, quarter_hour(o.created_at), o.currency, o.merchant, o.livemode, null, null, null,
+        null, null, null, null, coalesce(o.event_id, ''),
+        null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, 1, sum(i.total_minor), null, null, null, null, null, sum(i.quantity),
+        sum(i.quantity) filter (where o.status in ('completed', 'partially_refunded')),
+        sum(i.total_minor) filter (where o.status in ('completed', 'partially_refunded'))
+    from orders o join order_items i on i.order_id = o.id
+    where o.id = any (p_orders)
+    group by o.id, i.item_type
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_entries_taken_back(p_payments bigint[], p_refunds bigint[], p_disputes bigint[], p_orders bigint[])
+ RETURNS SETOF total_entries
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select e.source, e.source_id, e.part, e.bucket, e.currency, e.merchant, e.livemode, e.gateway, e.app,
+        e.method, e.category, e.failure, e.duration_bin, e.order_status, e.event_id,
+        -e.payments, -e.amount_minor, -e.succeeded, -e.failed, -e.cancelled, -e.duration_ms, -e.sales, -e.gross_minor,
+        -e.fee_minor, -e.unknown_fees, -e.unknown_fee_gross_minor, -e.sales_refunded, -e.sales_refunded_minor,
+        -e.sales_disputed, -e.refunds, -e.refund_minor, -e.other_fee_minor, -e.disputes, -e.dispute_minor,
+        -e.disputes_lost, -e.lost_minor, -e.held_minor, -e.orders, -e.ordered_minor, -e.paid_minor, -e.returned_minor,
+        -e.tax_minor, -e.order_fee_minor, -e.discount_minor, -e.quantity, -e.sold_quantity, -e.sold_minor
+    from (
+        select * from total_entries where source = 'payment' and source_id = any (p_payments)
+        union all
+        select * from total_entries where source = 'refund' and source_id = any (p_refunds)
+        union all
+        select * from total_entries where source = 'dispute' and source_id = any (p_disputes)
+        union all
+        select * from total_entries where source = 'order' and source_id = any (p_orders)
+    ) as e
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_family(INOUT p_payments bigint[], INOUT p_refunds bigint[], INOUT p_disputes bigint[])
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    p_payments := array(
+        select unnest(p_payments)
+        union select payment_id from refunds where id = any (p_refunds) and payment_id is not null
+        union select payment_id from disputes where id = any (p_disputes) and payment_id is not null);
+    p_refunds := array(
+        select unnest(p_refunds) union select id from refunds where payment_id = any (p_payments));
+    p_disputes := array(
+        select unnest(p_disputes) union select id from disputes where payment_id = any (p_payments));
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.total_value(p_entry total_entries, p_breakdown text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    select case p_breakdown
+        when 'gateway' then (p_entry).gateway when 'app' then (p_entry).app when 'method' then (p_entry).method
+        when 'category' then (p_entry).category when 'failure' then (p_entry).failure
+        when 'duration' then (p_entry).duration_bin::text when 'order' then (p_entry).order_status
+        when 'item' then nullif((p_entry).part, '') end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.totals_as_of(p_merchant text, p_most integer)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select case when count(*) <= p_most then now() else min(marked_at) end
+    from total_marks where merchant = p_merchant or p_merchant = '*'
+$function$;
+
+CREATE OR REPLACE FUNCTION public.totals_outstanding(p_merchant text, p_most integer)
+ RETURNS SETOF total_entries
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+declare
+    marked record;
+    family record;
+begin
+    select count(*) as marks,
+        coalesce(array_agg(distinct source_id) filter (where source = 'payment'), '{}') as payments,
+        coalesce(array_agg(distinct source_id) filter (where source = 'refund'), '{}') as refunds,
+        coalesce(array_agg(distinct source_id) filter (where source = 'dispute'), '{}') as disputes,
+        coalesce(array_agg(distinct source_id) filter (where source = 'order'), '{}') as orders
+    into marked from total_marks where merchant = p_merchant or p_merchant = '*';
+    if marked.marks = 0 or marked.marks > p_most then
+        return;
+    end if;
+    select * into family from total_family(marked.payments, marked.refunds, marked.disputes);
+    return query
+    select * from total_entries_of(family.p_payments, family.p_refunds, family.p_disputes, marked.orders)
+    union all
+    select * from total_entries_taken_back(family.p_payments, family.p_refunds, family.p_disputes, marked.orders);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.two_words_at_once(p_fact jsonb, p_id bigint, p_said_by text, p_occurred_at timestamp with time zone)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -4452,6 +5265,17 @@ end
 $function$;
 REVOKE ALL ON FUNCTION use_api_key(text,bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION use_api_key(text,bytea) TO gatehouse_api;
+
+CREATE OR REPLACE FUNCTION public.user_of_key(p_id text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select user_id from api_keys where id = p_id
+$function$;
+REVOKE ALL ON FUNCTION user_of_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION user_of_key(text) TO gatehouse_api;
 
 CREATE OR REPLACE FUNCTION public.without_address(p_text text, p_email_key text)
  RETURNS text
@@ -4599,6 +5423,34 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.write_tenant_audit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    before jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
+    after jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
+    this jsonb := case when tg_op = 'DELETE' then before else after end;
+begin
+    insert into tenant_audit_log (merchant, tenant_id, table_name, action, actor, changes)
+    select this ->> 'merchant',
+        case tg_table_name when 'platform_tenants' then this ->> 'id' else this ->> 'tenant_id' end,
+        tg_table_name, lower(tg_op),
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user),
+        coalesce(jsonb_object_agg(name, case
+            when name in ('sealed', 'request_hash', 'billing_email') then to_jsonb('changed'::text)
+            else jsonb_build_array(before -> name, after -> name)
+        end), '{}')
+    from jsonb_object_keys(this) as name
+    where before -> name is distinct from after -> name
+      and name not in ('updated_at', 'version', 'storage_bytes', 'storage_measured_at');
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION write_tenant_audit() FROM PUBLIC;
+
 CREATE SEQUENCE backup_versions AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE backup_versions TO gatehouse_ops, gatehouse_worker;
 
@@ -4639,6 +5491,7 @@ CREATE TABLE api_keys (
     revoked_at timestamp with time zone,
     last_used_at timestamp with time zone,
     may_read_health_data boolean NOT NULL DEFAULT true,
+    user_id text,
     CONSTRAINT api_keys_pkey PRIMARY KEY (id),
     CONSTRAINT api_keys_check CHECK (((merchant IS NOT NULL) OR (role = 'ops'::text))),
     CONSTRAINT api_keys_hash_check CHECK ((octet_length(hash) = 32)),
@@ -4646,6 +5499,7 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_name_check CHECK ((name <> ''::text)),
     CONSTRAINT api_keys_rate_per_minute_check CHECK (((rate_per_minute >= 1) AND (rate_per_minute <= 60000))),
     CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'developer'::text, 'admin'::text, 'ops'::text]))),
+    CONSTRAINT api_keys_user_id_check CHECK ((user_id ~ '^[!-~]{1,200}$'::text)),
     CONSTRAINT api_keys_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -4893,6 +5747,7 @@ CREATE POLICY own_merchant ON disputes FOR ALL TO gatehouse_api, gatehouse_intak
 CREATE TRIGGER disputes_audit_delete AFTER DELETE ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_insert AFTER INSERT ON public.disputes FOR EACH ROW EXECUTE FUNCTION write_audit();
 CREATE TRIGGER disputes_audit_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit();
+CREATE TRIGGER mark_dispute AFTER INSERT OR DELETE OR UPDATE ON public.disputes FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('dispute');
 CREATE TRIGGER note_backup_insert AFTER INSERT ON public.disputes FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION note_backup_of_child();
 CREATE TRIGGER note_backup_update AFTER UPDATE ON public.disputes FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_child();
 GRANT INSERT, SELECT, UPDATE ON TABLE disputes TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
@@ -4911,6 +5766,7 @@ CREATE POLICY all_merchants ON erased_customers FOR ALL TO CURRENT_USER, gatehou
 CREATE POLICY own_merchant ON erased_customers FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER erase_answers AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_answers();
 CREATE TRIGGER erase_notes_of_memberships AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW EXECUTE FUNCTION erase_notes_of_memberships();
+CREATE TRIGGER erase_tenant_billing AFTER INSERT OR UPDATE ON public.erased_customers FOR EACH ROW WHEN ((new.what = 'email'::text)) EXECUTE FUNCTION erase_tenant_billing();
 GRANT SELECT ON TABLE erased_customers TO gatehouse_ops;
 
 CREATE TABLE facts (
@@ -5373,6 +6229,8 @@ ALTER TABLE orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON orders FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON orders FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER follow_order AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION follow_order();
+CREATE TRIGGER mark_order_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION mark_total('order');
+CREATE TRIGGER mark_order_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.currency IS DISTINCT FROM new.currency) OR (old.event_id IS DISTINCT FROM new.event_id) OR (old.total_minor IS DISTINCT FROM new.total_minor) OR (old.paid_minor IS DISTINCT FROM new.paid_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.tax_minor IS DISTINCT FROM new.tax_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.discount_minor IS DISTINCT FROM new.discount_minor))) EXECUTE FUNCTION mark_total('order');
 CREATE TRIGGER note_backup_update AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_order();
 CREATE TRIGGER orders_audit_delete AFTER DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
 CREATE TRIGGER orders_audit_insert AFTER INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'content_hash', 'search');
@@ -5499,6 +6357,8 @@ CREATE TRIGGER follow_recurring_payment_update AFTER UPDATE ON public.payments F
 CREATE TRIGGER forward_payment AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.app IS DISTINCT FROM new.app) AND (new.app IS NOT NULL))) EXECUTE FUNCTION forward_what_belongs_elsewhere();
 CREATE TRIGGER link_payment_insert BEFORE INSERT ON public.payments FOR EACH ROW WHEN (((new.reference IS NOT NULL) OR (new.metadata IS NOT NULL) OR (new.email IS NOT NULL))) EXECUTE FUNCTION link_payment();
 CREATE TRIGGER link_payment_update BEFORE UPDATE ON public.payments FOR EACH ROW WHEN (((((old.reference IS DISTINCT FROM new.reference) OR (old.metadata IS DISTINCT FROM new.metadata)) OR (old.email IS DISTINCT FROM new.email)) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION link_payment();
+CREATE TRIGGER mark_payment_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION mark_total('payment');
+CREATE TRIGGER mark_payment_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR (old.livemode IS DISTINCT FROM new.livemode) OR (old.amount_minor IS DISTINCT FROM new.amount_minor) OR (old.currency IS DISTINCT FROM new.currency) OR (old.received_minor IS DISTINCT FROM new.received_minor) OR (old.refunded_minor IS DISTINCT FROM new.refunded_minor) OR (old.fee_minor IS DISTINCT FROM new.fee_minor) OR (old.fee_currency IS DISTINCT FROM new.fee_currency) OR (old.first_fact_at IS DISTINCT FROM new.first_fact_at) OR (old.completed_at IS DISTINCT FROM new.completed_at) OR (old.app IS DISTINCT FROM new.app) OR (old.method IS DISTINCT FROM new.method) OR (old.product_category IS DISTINCT FROM new.product_category) OR (old.failure_code IS DISTINCT FROM new.failure_code) OR (old.merged_into IS DISTINCT FROM new.merged_into))) EXECUTE FUNCTION mark_total('payment');
 CREATE TRIGGER note_backup_insert AFTER INSERT ON public.payments FOR EACH ROW EXECUTE FUNCTION note_backup_change();
 CREATE TRIGGER note_backup_update AFTER UPDATE ON public.payments FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_change();
 CREATE TRIGGER payments_audit_delete AFTER DELETE ON public.payments FOR EACH ROW EXECUTE FUNCTION write_audit('metadata', 'failure_message', 'customer_ref', 'email', 'user_id', 'product_name');
@@ -5556,6 +6416,68 @@ CREATE TRIGGER payouts_audit_insert AFTER INSERT ON public.payouts FOR EACH ROW 
 CREATE TRIGGER payouts_audit_update AFTER UPDATE ON public.payouts FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('failure_message', 'metadata', 'destination');
 GRANT INSERT, SELECT, UPDATE ON TABLE payouts TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE payouts TO gatehouse_api;
+
+CREATE TABLE platform_tenants (
+    id text NOT NULL,
+    merchant text NOT NULL,
+    name text NOT NULL,
+    organization_id text,
+    billing_email text,
+    subscription_id text,
+    plan_type text NOT NULL DEFAULT 'free'::text,
+    engine text NOT NULL,
+    region text,
+    status text NOT NULL DEFAULT 'creating'::text,
+    status_reason text,
+    max_databases integer NOT NULL,
+    max_storage_mb integer NOT NULL,
+    max_requests_per_minute integer NOT NULL,
+    max_requests_per_hour integer NOT NULL,
+    max_requests_per_day integer NOT NULL,
+    engine_state jsonb NOT NULL DEFAULT '{}'::jsonb,
+    sealed bytea,
+    key_id text,
+    schema_version integer NOT NULL DEFAULT 0,
+    storage_bytes bigint,
+    storage_measured_at timestamp with time zone,
+    created_by text NOT NULL,
+    idempotency_key text,
+    request_hash bytea,
+    delete_after timestamp with time zone,
+    removed_at timestamp with time zone,
+    version integer NOT NULL DEFAULT 1,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT platform_tenants_pkey PRIMARY KEY (id),
+    CONSTRAINT platform_tenants_id_merchant_key UNIQUE (id, merchant),
+    CONSTRAINT platform_tenants_check CHECK (((sealed IS NULL) = (key_id IS NULL))),
+    CONSTRAINT platform_tenants_check1 CHECK (((removed_at IS NULL) OR (status = 'deleted'::text))),
+    CONSTRAINT platform_tenants_engine_check CHECK ((engine = ANY (ARRAY['plain'::text, 'neon'::text, 'digitalocean'::text]))),
+    CONSTRAINT platform_tenants_engine_state_check CHECK ((jsonb_typeof(engine_state) = 'object'::text)),
+    CONSTRAINT platform_tenants_id_check CHECK ((id ~ '^t[a-z0-9]{15}$'::text)),
+    CONSTRAINT platform_tenants_max_databases_check CHECK ((max_databases >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_day_check CHECK ((max_requests_per_day >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_hour_check CHECK ((max_requests_per_hour >= 1)),
+    CONSTRAINT platform_tenants_max_requests_per_minute_check CHECK ((max_requests_per_minute >= 1)),
+    CONSTRAINT platform_tenants_max_storage_mb_check CHECK ((max_storage_mb >= 1)),
+    CONSTRAINT platform_tenants_name_check CHECK (((length(name) >= 1) AND (length(name) <= 100))),
+    CONSTRAINT platform_tenants_plan_type_check CHECK ((plan_type = ANY (ARRAY['free'::text, 'pro'::text, 'team'::text, 'enterprise'::text]))),
+    CONSTRAINT platform_tenants_status_check CHECK ((status = ANY (ARRAY['creating'::text, 'active'::text, 'suspended'::text, 'deleted'::text]))),
+    CONSTRAINT platform_tenants_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
+);
+CREATE INDEX platform_tenants_creator ON public.platform_tenants USING btree (created_by);
+CREATE UNIQUE INDEX platform_tenants_key ON public.platform_tenants USING btree (merchant, created_by, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX platform_tenants_newest ON public.platform_tenants USING btree (merchant, created_at DESC, id DESC);
+CREATE INDEX platform_tenants_present ON public.platform_tenants USING btree (engine, id) WHERE (removed_at IS NULL);
+ALTER TABLE platform_tenants ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON platform_tenants FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_tenants ON platform_tenants FOR ALL TO gatehouse_api USING (((merchant = current_setting('gatehouse.merchant'::text, true)) AND (((current_setting('gatehouse.subject'::text, true) = '*'::text) OR (current_setting('gatehouse.subject'::text, true) = created_by)) OR (EXISTS ( SELECT
+   FROM tenant_permissions p
+  WHERE ((p.tenant_id = platform_tenants.id) AND (p.subject = current_setting('gatehouse.subject'::text, true))))))));
+CREATE TRIGGER platform_tenants_audit_insert AFTER INSERT ON public.platform_tenants FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+CREATE TRIGGER platform_tenants_audit_update AFTER UPDATE ON public.platform_tenants FOR EACH ROW WHEN ((((((((((((((old.status IS DISTINCT FROM new.status) OR (old.plan_type IS DISTINCT FROM new.plan_type)) OR (old.max_databases IS DISTINCT FROM new.max_databases)) OR (old.max_storage_mb IS DISTINCT FROM new.max_storage_mb)) OR (old.max_requests_per_minute IS DISTINCT FROM new.max_requests_per_minute)) OR (old.max_requests_per_hour IS DISTINCT FROM new.max_requests_per_hour)) OR (old.max_requests_per_day IS DISTINCT FROM new.max_requests_per_day)) OR (old.name IS DISTINCT FROM new.name)) OR (old.billing_email IS DISTINCT FROM new.billing_email)) OR (old.organization_id IS DISTINCT FROM new.organization_id)) OR (old.sealed IS DISTINCT FROM new.sealed)) OR (old.engine_state IS DISTINCT FROM new.engine_state)) OR (old.removed_at IS DISTINCT FROM new.removed_at))) EXECUTE FUNCTION write_tenant_audit();
+COMMENT ON COLUMN platform_tenants.created_by IS 'who asked: user:<id>, key:<id>, <issuer>:<sub>, or ops:<name>';
+GRANT INSERT, SELECT, UPDATE ON TABLE platform_tenants TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE product_categories (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -5696,6 +6618,7 @@ CREATE INDEX refunds_payment ON public.refunds USING btree (payment_id) WHERE (p
 ALTER TABLE refunds ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON refunds FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON refunds FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER mark_refund AFTER INSERT OR DELETE OR UPDATE ON public.refunds FOR EACH ROW EXECUTE FUNCTION mark_total_of_part('refund');
 CREATE TRIGGER note_backup_insert AFTER INSERT ON public.refunds FOR EACH ROW WHEN ((new.payment_id IS NOT NULL)) EXECUTE FUNCTION note_backup_of_child();
 CREATE TRIGGER note_backup_update AFTER UPDATE ON public.refunds FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION note_backup_of_child();
 CREATE TRIGGER refunds_audit_delete AFTER DELETE ON public.refunds FOR EACH ROW EXECUTE FUNCTION write_audit('reason', 'failure_message', 'metadata');
@@ -5789,6 +6712,258 @@ CREATE TRIGGER subscriptions_audit_insert AFTER INSERT ON public.subscriptions F
 CREATE TRIGGER subscriptions_audit_update AFTER UPDATE ON public.subscriptions FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('email', 'user_id', 'metadata', 'customer_ref', 'cancel_reason');
 GRANT INSERT, SELECT, UPDATE ON TABLE subscriptions TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE subscriptions TO gatehouse_api;
+
+CREATE TABLE tenant_audit_log (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    merchant text NOT NULL,
+    tenant_id text NOT NULL,
+    table_name text NOT NULL,
+    action text NOT NULL,
+    actor text NOT NULL,
+    changes jsonb NOT NULL,
+    CONSTRAINT tenant_audit_log_pkey PRIMARY KEY (id)
+);
+CREATE INDEX tenant_audit_log_tenant ON public.tenant_audit_log USING btree (tenant_id, id DESC);
+ALTER TABLE tenant_audit_log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_audit_log FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_audit_log FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT SELECT ON TABLE tenant_audit_log TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE tenant_branches (
+    id text NOT NULL,
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    name text NOT NULL,
+    status text NOT NULL DEFAULT 'creating'::text,
+    status_reason text,
+    engine_state jsonb NOT NULL DEFAULT '{}'::jsonb,
+    sealed bytea,
+    key_id text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    removed_at timestamp with time zone,
+    CONSTRAINT tenant_branches_pkey PRIMARY KEY (id),
+    CONSTRAINT tenant_branches_check CHECK (((sealed IS NULL) = (key_id IS NULL))),
+    CONSTRAINT tenant_branches_engine_state_check CHECK ((jsonb_typeof(engine_state) = 'object'::text)),
+    CONSTRAINT tenant_branches_id_check CHECK ((id ~ '^b[a-z0-9]{15}$'::text)),
+    CONSTRAINT tenant_branches_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,39}$'::text)),
+    CONSTRAINT tenant_branches_status_check CHECK ((status = ANY (ARRAY['creating'::text, 'active'::text, 'deleted'::text]))),
+    CONSTRAINT tenant_branches_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+);
+CREATE UNIQUE INDEX tenant_branches_name ON public.tenant_branches USING btree (tenant_id, name) WHERE (removed_at IS NULL);
+ALTER TABLE tenant_branches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_branches FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_branches FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER tenant_branches_audit AFTER INSERT OR DELETE OR UPDATE ON public.tenant_branches FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+GRANT INSERT, SELECT, UPDATE ON TABLE tenant_branches TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE tenant_endpoints (
+    engine text NOT NULL,
+    is_open boolean NOT NULL DEFAULT true,
+    reason text,
+    changed_at timestamp with time zone NOT NULL DEFAULT now(),
+    busy_until timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_endpoints_pkey PRIMARY KEY (engine),
+    CONSTRAINT tenant_endpoints_engine_check CHECK ((engine = ANY (ARRAY['plain'::text, 'neon'::text, 'digitalocean'::text])))
+);
+GRANT SELECT ON TABLE tenant_endpoints TO gatehouse_api;
+GRANT SELECT, UPDATE ON TABLE tenant_endpoints TO gatehouse_ops;
+GRANT SELECT, UPDATE (busy_until) ON TABLE tenant_endpoints TO gatehouse_worker;
+
+CREATE TABLE tenant_permissions (
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    subject text NOT NULL,
+    role text NOT NULL DEFAULT 'developer'::text,
+    granted_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    updated_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_permissions_pkey PRIMARY KEY (tenant_id, subject),
+    CONSTRAINT tenant_permissions_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'developer'::text, 'viewer'::text]))),
+    CONSTRAINT tenant_permissions_subject_check CHECK (((length(subject) >= 3) AND (length(subject) <= 300))),
+    CONSTRAINT tenant_permissions_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+);
+CREATE INDEX tenant_permissions_subject ON public.tenant_permissions USING btree (subject, tenant_id);
+ALTER TABLE tenant_permissions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_permissions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_permissions FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER tenant_permissions_audit AFTER INSERT OR DELETE OR UPDATE ON public.tenant_permissions FOR EACH ROW EXECUTE FUNCTION write_tenant_audit();
+CREATE TRIGGER tenant_permissions_last_owner BEFORE DELETE OR UPDATE ON public.tenant_permissions FOR EACH ROW EXECUTE FUNCTION keep_last_owner();
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE tenant_permissions TO gatehouse_api, gatehouse_ops;
+GRANT SELECT ON TABLE tenant_permissions TO gatehouse_worker;
+
+CREATE TABLE tenant_usage_slots (
+    tenant_id text NOT NULL,
+    merchant text NOT NULL,
+    date date NOT NULL,
+    slot smallint NOT NULL,
+    api_requests bigint NOT NULL DEFAULT 0,
+    query_executions bigint NOT NULL DEFAULT 0,
+    rows_returned bigint NOT NULL DEFAULT 0,
+    bytes_returned bigint NOT NULL DEFAULT 0,
+    milliseconds bigint NOT NULL DEFAULT 0,
+    storage_bytes bigint,
+    CONSTRAINT tenant_usage_slots_pkey PRIMARY KEY (tenant_id, date, slot),
+    CONSTRAINT tenant_usage_slots_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
+) WITH (fillfactor=70);
+ALTER TABLE tenant_usage_slots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON tenant_usage_slots FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON tenant_usage_slots FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT INSERT, SELECT, UPDATE ON TABLE tenant_usage_slots TO gatehouse_worker;
+GRANT SELECT ON TABLE tenant_usage_slots TO gatehouse_api, gatehouse_ops;
+
+CREATE UNLOGGED TABLE tenant_windows (
+    tenant_id text NOT NULL,
+    kind text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    slot smallint NOT NULL,
+    requests integer NOT NULL,
+    CONSTRAINT tenant_windows_pkey PRIMARY KEY (tenant_id, kind, starts_at, slot),
+    CONSTRAINT tenant_windows_kind_check CHECK ((kind = ANY (ARRAY['minute'::text, 'hour'::text])))
+) WITH (fillfactor=70);
+CREATE INDEX tenant_windows_old ON public.tenant_windows USING btree (starts_at);
+GRANT DELETE, SELECT ON TABLE tenant_windows TO gatehouse_worker;
+
+CREATE TABLE total_checks (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    begun_at timestamp with time zone NOT NULL DEFAULT now(),
+    ended_at timestamp with time zone,
+    next_payment_id bigint NOT NULL DEFAULT 0,
+    rows_checked bigint NOT NULL DEFAULT 0,
+    entries_drifted bigint NOT NULL DEFAULT 0,
+    totals_drifted bigint NOT NULL DEFAULT 0,
+    repaired boolean NOT NULL DEFAULT false,
+    examples jsonb NOT NULL DEFAULT '[]'::jsonb,
+    CONSTRAINT total_checks_pkey PRIMARY KEY (id)
+);
+GRANT INSERT, SELECT, UPDATE ON TABLE total_checks TO gatehouse_ops, gatehouse_worker;
+
+CREATE TABLE total_entries (
+    source text NOT NULL,
+    source_id bigint NOT NULL,
+    part text NOT NULL,
+    bucket timestamp with time zone NOT NULL,
+    currency text NOT NULL,
+    merchant text NOT NULL,
+    livemode boolean NOT NULL,
+    gateway text,
+    app text,
+    method text,
+    category text,
+    failure text,
+    duration_bin integer,
+    order_status text,
+    event_id text,
+    payments bigint,
+    amount_minor bigint,
+    succeeded bigint,
+    failed bigint,
+    cancelled bigint,
+    duration_ms bigint,
+    sales bigint,
+    gross_minor bigint,
+    fee_minor bigint,
+    unknown_fees bigint,
+    unknown_fee_gross_minor bigint,
+    sales_refunded bigint,
+    sales_refunded_minor bigint,
+    sales_disputed bigint,
+    refunds bigint,
+    refund_minor bigint,
+    other_fee_minor bigint,
+    disputes bigint,
+    dispute_minor bigint,
+    disputes_lost bigint,
+    lost_minor bigint,
+    held_minor bigint,
+    orders bigint,
+    ordered_minor bigint,
+    paid_minor bigint,
+    returned_minor bigint,
+    tax_minor bigint,
+    order_fee_minor bigint,
+    discount_minor bigint,
+    quantity bigint,
+    sold_quantity bigint,
+    sold_minor bigint,
+    CONSTRAINT total_entries_pkey PRIMARY KEY (source, source_id, part, bucket, currency),
+    CONSTRAINT total_entries_source_check CHECK ((source = ANY (ARRAY['payment'::text, 'refund'::text, 'dispute'::text, 'order'::text])))
+);
+CREATE INDEX total_entries_bucket ON public.total_entries USING btree (bucket);
+CREATE INDEX total_entries_merchant ON public.total_entries USING btree (merchant, livemode, bucket);
+ALTER TABLE total_entries ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON total_entries FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON total_entries FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+COMMENT ON COLUMN total_entries.duration_bin IS 'n, where the processing time in ms is above 1.1^(n-1) and up to 1.1^n';
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_entries TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE total_entries TO gatehouse_api;
+
+CREATE TABLE total_marks (
+    source text NOT NULL,
+    source_id bigint NOT NULL,
+    merchant text NOT NULL,
+    marked_at timestamp with time zone NOT NULL DEFAULT now()
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_threshold=-1);
+ALTER TABLE total_marks ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON total_marks FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON total_marks FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE total_marks TO gatehouse_ops, gatehouse_worker;
+GRANT INSERT ON TABLE total_marks TO gatehouse_intake;
+GRANT INSERT, SELECT ON TABLE total_marks TO gatehouse_api;
+
+CREATE TABLE totals (
+    merchant text NOT NULL,
+    livemode boolean NOT NULL,
+    breakdown text NOT NULL,
+    level text NOT NULL,
+    bucket timestamp with time zone NOT NULL,
+    currency text NOT NULL,
+    value text NOT NULL,
+    detail text NOT NULL,
+    payments bigint,
+    amount_minor bigint,
+    succeeded bigint,
+    failed bigint,
+    cancelled bigint,
+    duration_ms bigint,
+    sales bigint,
+    gross_minor bigint,
+    fee_minor bigint,
+    unknown_fees bigint,
+    unknown_fee_gross_minor bigint,
+    sales_refunded bigint,
+    sales_refunded_minor bigint,
+    sales_disputed bigint,
+    refunds bigint,
+    refund_minor bigint,
+    other_fee_minor bigint,
+    disputes bigint,
+    dispute_minor bigint,
+    disputes_lost bigint,
+    lost_minor bigint,
+    held_minor bigint,
+    orders bigint,
+    ordered_minor bigint,
+    paid_minor bigint,
+    returned_minor bigint,
+    tax_minor bigint,
+    order_fee_minor bigint,
+    discount_minor bigint,
+    quantity bigint,
+    sold_quantity bigint,
+    sold_minor bigint,
+    CONSTRAINT totals_pkey PRIMARY KEY (merchant, livemode, breakdown, level, bucket, currency, value, detail),
+    CONSTRAINT totals_breakdown_check CHECK ((breakdown = ANY (ARRAY['gateway'::text, 'app'::text, 'method'::text, 'category'::text, 'failure'::text, 'duration'::text, 'order'::text, 'item'::text]))),
+    CONSTRAINT totals_level_check CHECK ((level = ANY (ARRAY['hour'::text, 'day'::text, 'month'::text])))
+);
+CREATE INDEX totals_bucket ON public.totals USING btree (bucket, level);
+ALTER TABLE totals ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON totals FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON totals FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE totals TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE totals TO gatehouse_api;
 
 CREATE TABLE webhook_events (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -5886,3 +7061,6 @@ GRANT SELECT ON TABLE invoice_settlements TO gatehouse_api, gatehouse_ops, gateh
 
 CREATE VIEW nexai_subscriptions WITH (security_invoker=true) AS SELECT webhook_event_id AS id, created_at, reference, user_id, plan, amount_minor, currency, status, event_type, gateway, account, livemode, occurred_at, merchant, payment_id, subscription_id FROM app_transactions WHERE (app = 'nexai'::text);
 GRANT SELECT ON TABLE nexai_subscriptions TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE VIEW tenant_usage WITH (security_invoker=true) AS SELECT tenant_id, merchant, date, (sum(api_requests))::bigint AS api_requests, (sum(query_executions))::bigint AS query_executions, (sum(rows_returned))::bigint AS rows_returned, (sum(bytes_returned))::bigint AS bytes_returned, (sum(milliseconds))::bigint AS milliseconds, max(storage_bytes) AS storage_bytes, round(((max(storage_bytes))::numeric / 0), 3) AS storage_used_mb, round((sum(bytes_returned) / 0), 3) AS bandwidth_used_mb FROM tenant_usage_slots GROUP BY tenant_id, merchant, date;
+GRANT SELECT ON TABLE tenant_usage TO gatehouse_api, gatehouse_ops, gatehouse_worker;
