@@ -241,7 +241,10 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
             f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1);"
             "insert into gateway_answers"
             " (gateway, account, kind, object_id, merchant, answered_at, job_id, key_id, sealed)"
-            f" values ('stripe', '{merchant}', 'invoice', 'in_1', '{merchant}', now(), 1, 'k1', '')"
+            f" values ('stripe', '{merchant}', 'invoice', 'in_1', '{merchant}', now(), 1, 'k1', '');"
+            "insert into gateway_troubles"
+            " (gateway, account, merchant, kind, reason, credentials_mark, asked_again_at)"
+            f" values ('stripe', '{merchant}', '{merchant}', 'failing', 'it answered 500', '', now())"
         )
     tables = gatehouse_database.sql(
         "select c.relname::text, a.attname::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
