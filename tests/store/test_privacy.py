@@ -414,7 +414,10 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
             "insert into tenant_branches (id, tenant_id, merchant, name, created_by)"
             f" values (rpad('b{merchant}', 16, 'x'), rpad('t{merchant}', 16, 'x'), '{merchant}', 'dev', 'user:anna');"
             "insert into tenant_usage_slots (tenant_id, merchant, date, slot)"
-            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', current_date, 0)"
+            f" values (rpad('t{merchant}', 16, 'x'), '{merchant}', current_date, 0);"
+            "insert into gateway_troubles"
+            " (gateway, account, merchant, kind, reason, credentials_mark, asked_again_at)"
+            f" values ('stripe', '{merchant}', '{merchant}', 'failing', 'it answered 500', '', now())"
         )
         put_products(api, merchant, [{"product_name": "Cure", "category": "Cures"}], actor="a test")
     gatehouse_database.sql("select fold_totals(10000)")
