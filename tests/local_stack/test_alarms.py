@@ -24,7 +24,9 @@ import pytest
 
 from gatehouse.gateways import NAMES
 from local.cloudwatch import Point, Series, State, decide, decide_composite, metrics_of, period_of
+from local.gateway_apis import Fault
 from local.observed_metrics import SECONDS_BETWEEN_LOOKS, read_points
+from tests.end_to_end.test_ops_commands import gatehouse
 from tests.support.postgres import connection_to, run_sql
 from tests.support.stack import RunningStack, wait_until
 
@@ -227,6 +229,89 @@ def the_api_fails(stack: RunningStack) -> None:
             connection.close()
 
 
+def write_backup(stack: RunningStack) -> None:
+    """Let the writer of the backup run once, as its schedule does each minute."""
+    assert not stack.supervisor.functions["BackupWriterFunction"].invoke(b"{}").failed
+
+
+def the_backup_waits(stack: RunningStack) -> None:
+    """So many payments have been waiting for an hour, one of which the backup keeps refusing."""
+    url = stack.facts["database_url"]
+    run_sql(
+        url,
+        "insert into backup_changes (payment_id, merchant, changed_at, due_at) select -n, 'default',"
+        " now() - interval '1 hour', now() + interval '1 hour' from generate_series(1, 50001) n;"
+        "update backup_changes set attempts = 9, last_error = 'refused' where payment_id = -1",
+    )
+    write_backup(stack)
+    run_sql(url, "delete from backup_changes where payment_id < 0")
+
+
+def the_backup_is_away(stack: RunningStack) -> None:
+    """The backup's Postgres does not answer."""
+    stack.supervisor.stop_backup()
+    try:
+        write_backup(stack)
+    finally:
+        stack.supervisor.start_backup()
+
+
+def the_backup_differs(stack: RunningStack) -> None:
+    """Somebody has changed an amount in the backup; the nightly comparison finds it, and takes the primary's."""
+    url = stack.facts["backup_database_url"]
+    write_backup(stack)
+    wait_until(lambda: run_sql(url, "select from payment_services limit 1"))
+    run_sql(url, "update payment_services set amount_minor = amount_minor + 1")
+    assert not stack.supervisor.functions["BackupWriterFunction"].invoke(b'{"do": "compare"}').failed
+
+
+def sums_are_late(stack: RunningStack) -> None:
+    """Somebody else holds the turn to count, and a mark is an hour old."""
+    url = stack.facts["database_url"]
+    keeper = stack.supervisor.functions["TotalsKeeperFunction"]
+    with connection_to(url) as connection:
+        connection.run("select pg_advisory_lock(hashtextextended('gatehouse/totals', 0))")
+        connection.run("insert into total_marks values ('payment', 0, 'default', now() - interval '1 hour')")
+        assert not keeper.invoke(b"{}").failed
+    assert not keeper.invoke(b"{}").failed
+
+
+def sums_are_wrong(stack: RunningStack) -> None:
+    """Somebody has changed a sum; the nightly recount finds it."""
+    url = stack.facts["database_url"]
+    keeper = stack.supervisor.functions["TotalsKeeperFunction"]
+    wait_until(lambda: keeper.invoke(b"{}") and run_sql(url, "select from totals limit 1"))
+    run_sql(url, "update totals set payments = payments + 1 where payments is not null")
+    assert not keeper.invoke(b'{"work": "recount"}').failed
+    run_sql(url, "update totals set payments = payments - 1 where payments is not null")
+
+
+def events_do_not_arrive(stack: RunningStack) -> None:
+    """The gateway lists a payment of which no event told; a comparison finds it."""
+    (api,) = (account.api for account in stack.supervisor.accounts if account.name == "stripe")
+    assert api
+    name = f"never_told_{uuid4().hex[:8]}"
+    charge = {"id": f"ch_{name}", "object": "charge", "amount": 7700, "amount_captured": 7700, "currency": "eur"}
+    charge |= {"captured": True, "status": "succeeded", "created": int(time.time()), "livemode": False, "metadata": {}}
+    charge |= {"payment_intent": f"pi_{name}", "payment_method_details": {"type": "card"}, "amount_refunded": 0}
+    api.gateway.remember(charge)
+    done = gatehouse(stack, "reconcile", "--gateway", "stripe", "--account", "default", "--days", "1")
+    assert done.returncode == 3, done.stderr
+
+
+def credentials_are_refused(stack: RunningStack) -> None:
+    """MX Merchant's API does not take the account's key any more."""
+    (api,) = (account.api for account in stack.supervisor.accounts if account.name == "mx_merchant")
+    assert api
+    since = len(read_points(stack.folder))
+    api.fail_with(Fault("401"))
+    payload = payload_of(stack, "mx_merchant") | {"id": str(time.time_ns())[:16]}
+    assert stack.send("mx_merchant", json.dumps(payload).encode())[0] == 200
+    wait_until(lambda: any(point.metric == "CredentialsRefused" for point in emitted(stack, since)))
+    api.fail_with(None)
+    run_sql(stack.facts["database_url"], "delete from gateway_troubles")
+
+
 CONDITIONS: dict[str, Callable[[RunningStack], None]] = {
     "RequestsTurnedAwayAlarm": requests_are_turned_away,
     "WebhookErrorsAlarm": a_webhook_fails,
@@ -244,6 +329,18 @@ CONDITIONS: dict[str, Callable[[RunningStack], None]] = {
     "ForwardsFailingAlarm": an_app_takes_nothing,
     "MoneyAtRiskAlarm": an_app_takes_nothing,
     "ApiFailuresAlarm": the_api_fails,
+    "ReconciliationDeadLettersAlarm": letters_are_dead("ReconciliationDeadLetterQueue"),
+    "TenantsDeadLettersAlarm": letters_are_dead("TenantsDeadLetterQueue"),
+    "BackupDeadLettersAlarm": letters_are_dead("BackupDeadLetterQueue"),
+    "BackupLagAlarm": the_backup_waits,
+    "BackupBacklogAlarm": the_backup_waits,
+    "BackupRefusedAlarm": the_backup_waits,
+    "BackupErrorsAlarm": the_backup_is_away,
+    "BackupDivergentAlarm": the_backup_differs,
+    "TotalsLateAlarm": sums_are_late,
+    "TotalsDriftedAlarm": sums_are_wrong,
+    "CompletenessAlarm": events_do_not_arrive,
+    "CredentialsRefusedAlarm": credentials_are_refused,
 }
 SILENCES = {
     **{f"{''.join(word.title() for word in name.split('_'))}SilentAlarm": name for name in NAMES},
@@ -259,6 +356,7 @@ def healthy(running_stack: RunningStack) -> list[Point]:
     for gateway in NAMES:
         assert send_sample(running_stack, gateway) == 200
     sweep(running_stack)
+    write_backup(running_stack)
     wait_until(lambda: any(point.namespace == "AWS/SQS" for point in emitted(running_stack, since)))
     return emitted(running_stack, since)
 
