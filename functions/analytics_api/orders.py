@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from analytics_api.audit import Change
 from analytics_api.customers import Customer
 from analytics_api.payments import Payment
+from analytics_api.recorded import seen
 from analytics_api.refunds import Refund
 from gatehouse.database.connection import Transaction
 from gatehouse.http_api.application import CHANGE, MISSING, ONE
@@ -274,10 +275,11 @@ async def show_order(request: Request, caller: Reader, order_id: RowId) -> Respo
 async def summarise_order(request: Request, caller: Reader, order_id: RowId) -> Response:
     """Show one order with all that belongs to it."""
     found = orders.summarise_order(desk_of(request).database(), caller.merchant, order_id)
+    payments = seen(request, caller, "payments", [each._asdict() for each in found.payments])
     shown = OrderSummary(
         **_with_items(found.order, found.items).model_dump(),
         customer=Customer.model_validate(found.customer._asdict()),
-        payments=[Payment.of(each._asdict()) for each in found.payments],
+        payments=[Payment.of(each) for each in payments],
         refunds=[Refund.of(each._asdict()) for each in found.refunds],
         history=[Change.model_validate(each._asdict()) for each in found.history],
     )

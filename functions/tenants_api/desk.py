@@ -42,6 +42,7 @@ class TenantsDesk:
     engine_for: Callable[[str, str | None], str]
     grace_days: int
     statement_milliseconds: int
+    backup: Callable[[], Database | None] = lambda: None  # what is done here is done in the primary database only
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,14 @@ language sql stable as $$
     where merchant = current_setting('gatehouse.merchant', true) and lower(email) = lower(p_email)
 $$;
 
+-- Words of orders are not kept here: a payment is found by what it says itself.
+create function payments_with_words(p_text text) returns setof bigint
+language sql stable as $$
+    select id from payment_services
+    where merchant = current_setting('gatehouse.merchant', true)
+      and (reference = p_text or customer_ref = p_text or lower(email) = lower(p_text))
+$$;
+
 create table reader_keys (
     id text primary key,
     merchant text,
@@ -97,6 +105,7 @@ grant select on payments, refunds, disputes to gatehouse_backup_writer, gatehous
 
 drop function use_api_key(text, bytea);
 drop table reader_keys;
+drop function payments_with_words(text);
 drop function payments_of_email(text);
 drop view disputes;
 drop view refunds;

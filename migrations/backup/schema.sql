@@ -50,6 +50,16 @@ AS $function$
     where merchant = current_setting('gatehouse.merchant', true) and lower(email) = lower(p_email)
 $function$;
 
+CREATE OR REPLACE FUNCTION public.payments_with_words(p_text text)
+ RETURNS SETOF bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select id from payment_services
+    where merchant = current_setting('gatehouse.merchant', true)
+      and (reference = p_text or customer_ref = p_text or lower(email) = lower(p_text))
+$function$;
+
 CREATE OR REPLACE FUNCTION public.sync_payment_to_backup(reference text, client_reference text, gateway text, service text, amount numeric, status text, payload jsonb)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -326,7 +336,7 @@ GRANT SELECT ON TABLE disputes TO gatehouse_backup_reader, gatehouse_backup_writ
 CREATE VIEW payment_services_summary WITH (security_invoker=true) AS SELECT gateway_provider, first_fact_at AS created_at, amount, EXTRACT(epoch FROM (completed_at - first_fact_at)) AS processing_time_seconds, currency, status, merchant, livemode FROM payment_services WHERE ((merged_into IS NULL) AND (livemode OR (current_setting('stage'::text, true) = 'development'::text)));
 GRANT SELECT ON TABLE payment_services_summary TO gatehouse_backup_reader, gatehouse_backup_writer;
 
-CREATE VIEW payments WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider AS gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency, fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason, metadata, first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, user_id, plan, order_id FROM payment_services;
+CREATE VIEW payments WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider AS gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency, fee_minor, fee_currency, method, reference, customer_ref, failure_code, failure_message, status_reason, metadata, first_fact_at, last_fact_at, completed_at, merged_into, email, subscription_ref, invoice_ref, app, user_id, plan, order_id, NULL::bigint AS customer_id, NULL::text AS source, NULL::bigint AS surcharge_minor, NULL::text AS invoice_number, NULL::text AS product_name, NULL::text AS product_category, NULL::boolean AS is_recurring FROM payment_services;
 GRANT SELECT ON TABLE payments TO gatehouse_backup_reader, gatehouse_backup_writer;
 
 CREATE VIEW refunds WITH (security_invoker=true) AS SELECT id, merchant, gateway_provider AS gateway, account, livemode, gateway_id, id AS payment_id, status, amount_minor, currency, fee_minor, reason, failure_code, failure_message, reference, refunded_at, metadata, first_fact_at, last_fact_at FROM (payment_services s CROSS JOIN LATERAL jsonb_to_recordset(refunds) r(id bigint, gateway_id text, livemode boolean, status text, amount_minor bigint, currency text, fee_minor bigint, reason text, failure_code text, failure_message text, reference text, refunded_at timestamp with time zone, metadata jsonb, first_fact_at timestamp with time zone, last_fact_at timestamp with time zone)) WHERE (refunds IS NOT NULL);

@@ -193,6 +193,9 @@ end
 $$;
 
 revoke execute on function drop_old_answers(integer, boolean) from public;
+revoke execute on function names_of_person(jsonb),
+    erase_person_in_gateway_answers(text, text, bigint, jsonb, bigint[]),
+    export_person_in_gateway_answers(text, text, bigint, jsonb, bigint[]) from public;
 grant execute on function drop_old_answers(integer, boolean) to gatehouse_worker, gatehouse_ops;
 
 -- migrate: down

@@ -18,6 +18,8 @@ create table reclassifications (
     finished_at timestamptz
 );
 
+create index reclassifications_product on reclassifications (product_id);
+
 comment on column reclassifications.memberships_changed is 'of how many patients they followed';
 comment on column reclassifications.after_id is 'every payment up to this one is done';
 

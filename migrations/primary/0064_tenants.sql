@@ -61,6 +61,8 @@ create table tenant_permissions (
     foreign key (tenant_id, merchant) references platform_tenants (id, merchant)
 );
 
+create index tenant_permissions_tenant on tenant_permissions (merchant, tenant_id);
+
 create index tenant_permissions_subject on tenant_permissions (subject, tenant_id);
 
 -- A copy of a tenant's database to try things on.
@@ -81,6 +83,8 @@ create table tenant_branches (
     check ((sealed is null) = (key_id is null)),
     foreign key (tenant_id, merchant) references platform_tenants (id, merchant)
 );
+
+create index tenant_branches_tenant on tenant_branches (merchant, tenant_id);
 
 create unique index tenant_branches_name on tenant_branches (tenant_id, name) where removed_at is null;
 

@@ -18,6 +18,8 @@ create table tenant_usage_slots (
     foreign key (tenant_id, merchant) references platform_tenants (id, merchant)
 ) with (fillfactor = 70);
 
+create index tenant_usage_slots_tenant on tenant_usage_slots (merchant, tenant_id);
+
 -- Requests of the present minute and hour. Unlogged: after a crash they begin at nothing, and nobody waits for the disk.
 create unlogged table tenant_windows (
     tenant_id text not null,

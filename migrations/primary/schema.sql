@@ -3455,6 +3455,7 @@ AS $function$
     join subject_names sn on sn.subject_id = one::bigint
     where sn.subject_kind = kinds.key
 $function$;
+REVOKE ALL ON FUNCTION names_of_person(jsonb) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.next_order_number(p_merchant text, p_prefix text, p_day date)
  RETURNS text
@@ -6531,6 +6532,7 @@ CREATE TABLE reclassifications (
     CONSTRAINT reclassifications_product_id_fkey FOREIGN KEY (product_id) REFERENCES product_categories(id)
 );
 CREATE INDEX reclassifications_newest ON public.reclassifications USING btree (merchant, id DESC);
+CREATE INDEX reclassifications_product ON public.reclassifications USING btree (product_id);
 ALTER TABLE reclassifications ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON reclassifications FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON reclassifications FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -6753,6 +6755,7 @@ CREATE TABLE tenant_branches (
     CONSTRAINT tenant_branches_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
 );
 CREATE UNIQUE INDEX tenant_branches_name ON public.tenant_branches USING btree (tenant_id, name) WHERE (removed_at IS NULL);
+CREATE INDEX tenant_branches_tenant ON public.tenant_branches USING btree (merchant, tenant_id);
 ALTER TABLE tenant_branches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON tenant_branches FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON tenant_branches FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -6786,6 +6789,7 @@ CREATE TABLE tenant_permissions (
     CONSTRAINT tenant_permissions_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
 );
 CREATE INDEX tenant_permissions_subject ON public.tenant_permissions USING btree (subject, tenant_id);
+CREATE INDEX tenant_permissions_tenant ON public.tenant_permissions USING btree (merchant, tenant_id);
 ALTER TABLE tenant_permissions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON tenant_permissions FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON tenant_permissions FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
@@ -6808,6 +6812,7 @@ CREATE TABLE tenant_usage_slots (
     CONSTRAINT tenant_usage_slots_pkey PRIMARY KEY (tenant_id, date, slot),
     CONSTRAINT tenant_usage_slots_tenant_id_merchant_fkey FOREIGN KEY (tenant_id, merchant) REFERENCES platform_tenants(id, merchant)
 ) WITH (fillfactor=70);
+CREATE INDEX tenant_usage_slots_tenant ON public.tenant_usage_slots USING btree (merchant, tenant_id);
 ALTER TABLE tenant_usage_slots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON tenant_usage_slots FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON tenant_usage_slots FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));

@@ -204,7 +204,18 @@ WORDED = dict.fromkeys(OrderFilter._fields) | FIRST
 ANY_ORDER = {name: value for name, value in WORDED.items() if name != "item_type"}
 ANY_PAYMENT = dict.fromkeys(("status", "gateway", "since", "before", "livemode")) | FIRST
 BROWSED: dict[str, Any] = dict.fromkeys(
-    ("gateway", "status", "reference", "customer_ref", "app", "user_id", "subscription_ref", "email", "livemode")
+    (
+        "gateway",
+        "status",
+        "reference",
+        "customer_ref",
+        "app",
+        "user_id",
+        "subscription_ref",
+        "email",
+        "livemode",
+        "text",
+    )
 ) | dict.fromkeys(("order_id", "customer_id", "since", "until", "after_at", "after_id"))
 BROWSED |= {"most": 20}
 SUMS: dict[str, Any] = {"merchant": DEFAULT, "livemode": True, "event_id": None, "since": AT, "before": None}

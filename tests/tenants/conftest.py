@@ -49,6 +49,10 @@ class SilentBell:
         """Say that all were told."""
         return burials
 
+    def ring_for_backup(self, *, again: bool = False) -> bool:
+        """Ring for nobody."""
+        return again
+
 
 @dataclass
 class House:

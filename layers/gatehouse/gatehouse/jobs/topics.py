@@ -46,12 +46,29 @@ TOPICS = {
             changes_payments=False,
         ),
         # What cannot be made within these attempts, about an hour, is undone; what is to be removed is tried for days.
-        Topic(
-            "provision_tenant", "tenants", 90, most_attempts=15, first_backoff_seconds=2, longest_backoff_seconds=600
+        *(
+            Topic(
+                name,
+                "tenants",
+                lease_seconds=90,
+                most_attempts=15,
+                first_backoff_seconds=2,
+                longest_backoff_seconds=600,
+                changes_payments=False,
+            )
+            for name in ("provision_tenant", "make_branch")
         ),
-        Topic("make_branch", "tenants", 90, most_attempts=15, first_backoff_seconds=2, longest_backoff_seconds=600),
-        Topic("remove_tenant", "tenants", lease_seconds=90, most_attempts=30, first_backoff_seconds=5),
-        Topic("remove_branch", "tenants", lease_seconds=90, most_attempts=30, first_backoff_seconds=5),
+        *(
+            Topic(
+                name,
+                "tenants",
+                lease_seconds=90,
+                most_attempts=30,
+                first_backoff_seconds=5,
+                changes_payments=False,
+            )
+            for name in ("remove_tenant", "remove_branch")
+        ),
     )
 }
 

@@ -47,6 +47,7 @@ cross join lateral (
       and (:user_id::text is null or held.user_id = :user_id::text)
       and (:subscription_ref::text is null or held.subscription_ref = :subscription_ref::text)
       and (:email::text is null or held.id = any (array(select payments_of_email(:email::text))))
+      and (:text::text is null or held.id = any (array(select payments_with_words(:text::text))))
       and (:livemode::boolean is null or held.livemode = :livemode::boolean)
       and (:since::timestamptz is null or held.first_fact_at >= :since::timestamptz)
       and (:until::timestamptz is null or held.first_fact_at < :until::timestamptz)

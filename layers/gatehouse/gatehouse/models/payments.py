@@ -44,6 +44,12 @@ class Payment(NamedTuple):
     first_fact_at: datetime
     last_fact_at: datetime
     completed_at: datetime | None
+    source: str | None
+    surcharge_minor: int | None
+    invoice_number: str | None
+    product_name: str | None
+    product_category: str | None
+    is_recurring: bool
 
 
 def find_payment(store: Store, merchant: str, payment_id: int) -> Payment:

@@ -5,7 +5,8 @@
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments named
 join payments p on p.id = coalesce(named.merged_into, named.id)
 where named.merchant = :merchant::text and p.merchant = :merchant::text and named.id = :payment_id::bigint;
@@ -15,7 +16,8 @@ where named.merchant = :merchant::text and p.merchant = :merchant::text and name
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null and p.id in (
     select payments_called(:object_id::text, :gateway::text)
@@ -27,7 +29,8 @@ order by p.id;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null and p.reference = :reference::text
 order by p.id desc
@@ -38,7 +41,8 @@ limit :most::integer;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null and p.order_id = :order_id::bigint
 order by p.first_fact_at, p.id;
@@ -48,7 +52,8 @@ order by p.first_fact_at, p.id;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null and p.customer_id = :customer_id::bigint
 order by p.first_fact_at desc, p.id desc
@@ -59,7 +64,8 @@ limit :most::integer;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null
   and (:status::text is null or p.status = :status::text)
@@ -76,7 +82,8 @@ limit :most::integer;
 select p.id, p.merchant, p.gateway, p.account, p.livemode, p.status, p.amount_minor, p.received_minor, p.refunded_minor,
        p.currency, p.fee_minor, p.fee_currency, p.method, p.reference, p.order_id, p.customer_id, p.customer_ref,
        p.email, p.subscription_ref, p.invoice_ref, p.app, p.user_id, p.plan, p.failure_code, p.failure_message,
-       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at
+       p.status_reason, p.metadata, p.first_fact_at, p.last_fact_at, p.completed_at, p.source, p.surcharge_minor,
+       p.invoice_number, p.product_name, p.product_category, p.is_recurring
 from payments p
 where p.merchant = :merchant::text and p.merged_into is null
   and p.status = :status::text and p.status <> 'completed'

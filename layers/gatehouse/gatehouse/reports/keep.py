@@ -7,10 +7,12 @@ from gatehouse.observability import log, metrics
 from gatehouse.reports.totals import sql
 from gatehouse.reports.verify import count_all, verify
 
+PATIENCE_SECONDS = 2.0  # with another one that counts; the next minute comes soon
+
 
 def count(database: Database, *, seconds: float) -> dict[str, Any]:
     """Count what is marked, for at most some seconds; tell how much is left, and for how long it has waited."""
-    counted = count_all(database, seconds=seconds)
+    counted = count_all(database, seconds=seconds, patience_seconds=PATIENCE_SECONDS)
     left = database.query_one(sql.waiting)
     metrics.measure("TotalsWaiting", left["marks"])
     metrics.measure("OldestTotalWaiting", left["oldest_seconds"])

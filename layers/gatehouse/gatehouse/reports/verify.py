@@ -98,13 +98,24 @@ def verify(
     return found
 
 
-def count_all(database: Database, *, seconds: float = float("inf"), clock: Callable[[], float] = time.monotonic) -> int:
-    """Count until nothing is marked or the time is up; return how many marks that were."""
-    deadline = clock() + seconds
+def count_all(
+    database: Database,
+    *,
+    seconds: float = float("inf"),
+    patience_seconds: float = float("inf"),
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Count until nothing is marked or the time is up; return how many marks that were.
+
+    One counts at a time; whoever finds another at it waits, for as long as its patience lasts.
+    """
+    began = clock()
     counted = 0
-    while clock() < deadline:
+    while clock() < began + seconds:
         taken = fold(database)
         if taken is None:
+            if clock() > began + patience_seconds:
+                break
             time.sleep(WAIT_SECONDS)
             continue
         counted += taken

@@ -44,7 +44,7 @@ def bring_up_to_date(credentials: Credentials, safety: Safety, tell: Callable[[s
 
 
 def _grant(credentials: Credentials, safety: Safety) -> None:
-    script = Path(__file__).with_name("access.sql").read_text(encoding="utf-8")
+    script = Path(__file__).with_name("access.sql.template").read_text(encoding="utf-8")
     for role in ("owner", "developer", "viewer"):
         script = script.replace(f"{{{role}}}", quoted(credentials.users[role]))
     inner, outer = credentials.claims_blocks()

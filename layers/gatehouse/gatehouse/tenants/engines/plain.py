@@ -19,7 +19,7 @@ from gatehouse.tenants.links import Safety
 from gatehouse.tenants.names import OURS, Names, branch_database, literal, names_of, quoted
 from gatehouse.tenants.passwords import verifier
 
-TEMPLATE = "gatehouse_tenant_template"  # made once by a superuser: template.sql
+TEMPLATE = "gatehouse_tenant_template"  # made once by a superuser: template_database.sql.template
 KEEPERS = "gatehouse_tenant_keepers"  # made with it: what those who migrate may do beyond others
 CONNECT_MILLISECONDS = 5000
 STATEMENT_MILLISECONDS = 50_000  # a large database takes a while to be copied

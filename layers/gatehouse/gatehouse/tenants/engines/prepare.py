@@ -28,7 +28,7 @@ def prepare_cluster(superuser_address: str, maker: str, password: str, safety: S
     parts = urlsplit(superuser_address)
     inside = urlunsplit(parts._replace(path=f"/{TEMPLATE}"))
     with _session(inside, safety) as session:
-        session.run(Path(__file__).with_name("template.sql").read_text(encoding="utf-8"))
+        session.run(Path(__file__).with_name("template_database.sql.template").read_text(encoding="utf-8"))
     with _session(superuser_address, safety) as session:
         # A template may be copied by whoever may create databases, and only while nobody is connected to it.
         session.run(f"alter database {TEMPLATE} with is_template true allow_connections false")
