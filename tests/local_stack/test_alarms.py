@@ -259,10 +259,15 @@ def the_backup_is_away(stack: RunningStack) -> None:
 def the_backup_differs(stack: RunningStack) -> None:
     """Somebody has changed an amount in the backup; the nightly comparison finds it, and takes the primary's."""
     url = stack.facts["backup_database_url"]
-    write_backup(stack)
+    write_backup(stack)  # from now on it is on
+    payload = payload_of(stack, "stripe")
+    payload["data"]["object"]["id"] = f"pi_{uuid4().hex}"
+    assert send_sample(stack, "stripe", id=f"evt_{uuid4().hex}", data=payload["data"]) == 200
     wait_until(lambda: run_sql(url, "select from payment_services limit 1"))
     run_sql(url, "update payment_services set amount_minor = amount_minor + 1")
-    assert not stack.supervisor.functions["BackupWriterFunction"].invoke(b'{"do": "compare"}').failed
+    writer = stack.supervisor.functions["BackupWriterFunction"]
+    # After it was away, the backup too is left alone for some seconds.
+    wait_until(lambda: b"divergent" in writer.invoke(b'{"do": "compare"}').payload, 60)
 
 
 def sums_are_late(stack: RunningStack) -> None:

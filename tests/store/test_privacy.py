@@ -236,6 +236,7 @@ def test_an_export_has_everything_and_an_erasure_leaves_nothing(
         "invoices": 1,
         "payouts": 1,
         "memberships": 0,  # nothing here is paid by contract; tests/membership has those who are
+        "gateway_answers": 0,  # nothing here is asked for
         "api_answers": 1,
         "app_transactions": 2,
         "events_of_no_facts": 0,
@@ -419,6 +420,7 @@ def test_no_merchant_reaches_a_row_of_another_in_any_table(
             "insert into webhook_forward_logs (app, target_url, ok, merchant)"
             f" values ('nexai', 'https://app.example.com', true, '{merchant}');"
             f"insert into redrives (merchant, actor, filters, planned) values ('{merchant}', 'jane', '{{}}', 1);"
+            f"insert into backup_changes (payment_id, merchant) values (hashtext('{merchant}'), '{merchant}');"
             "insert into imports (merchant, gateway, account, source, content_hash, job_id)"
             f" values ('{merchant}', 'stripe', '{merchant}', 'old.csv', 'x', 1);"
             "insert into completeness (gateway, account, day, merchant, listed, recorded)"

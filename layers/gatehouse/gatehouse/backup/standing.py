@@ -71,9 +71,9 @@ def standing(primary: Database, backup: Database | None) -> Standing:
 
 
 def measure(found: Standing) -> None:
-    """Emit how the backup stands as metrics; alarms look at them."""
+    """Emit how the backup stands as metrics; alarms look at them, and take silence for trouble."""
     for name, value in (
-        ("BackupLag", found.lag_seconds),
+        ("BackupLag", 0 if found.backlog == 0 else found.lag_seconds),
         ("BackupBacklog", found.backlog),
         ("BackupDivergent", found.divergent),
         ("BackupRefusedNow", found.refused),
