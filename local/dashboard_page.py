@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from local.cloudwatch import Dimensions, Series, State
 
-COLUMNS = 24
-UNIT_PIXELS = 48  # of height, as CloudWatch's grid has it
 COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#666666", "#17becf", "#bcbd22")
 WIDTH, HEIGHT, MARGIN = 600, 150, 8
 MOST_PERIODS = 60
