@@ -5,6 +5,7 @@ the messages to a file when it ends, also when the runner was killed; `kept_mess
 """
 
 import argparse
+import functools
 import logging
 import signal
 import subprocess
@@ -84,6 +85,7 @@ def serve() -> None:
     from werkzeug.serving import run_simple
 
     delete_under_lock()
+    look_less()
     application = DomainDispatcherApplication(create_backend_app)
     run_simple("127.0.0.1", options.port, application, threaded=True, request_handler=MotoRequestHandler)
 
@@ -99,6 +101,35 @@ def delete_under_lock() -> None:
             delete(self, receipt_handle)
 
     Queue.delete_message = delete_message  # type: ignore[method-assign]  # that is the point
+
+
+def look_less() -> None:
+    """Spare moto what it does for each message of a queue, or for each call, again and again.
+
+    It asks for every attribute of a queue, each of which counts the messages, to know the age of one; so a thousand
+    messages that wait would cost seconds a call, which no queue of AWS does.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+    from moto.sqs.models import Message, SQSBackend
+
+    def fresh(self: Any, queue_name: str, message: Any) -> bool:
+        kept_seconds = self.get_queue(queue_name).message_retention_period
+        return bool(message.sent_timestamp / 1000 + kept_seconds > time.time())
+
+    def visible(self: Message) -> bool:
+        return time.time() * 1000 > self.visible_at
+
+    def delayed(self: Message) -> bool:
+        return time.time() * 1000 < self.delayed_until
+
+    backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+    for owner, name, cheaper in (
+        (SQSBackend, "is_message_valid_based_on_retention_period", fresh),
+        (Message, "visible", property(visible)),
+        (Message, "delayed", property(delayed)),
+        (DomainDispatcherApplication, "get_backend_for_host", backend_for_host),
+    ):
+        setattr(owner, name, cheaper)
 
 
 def write_messages(file: Path) -> None:
