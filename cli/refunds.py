@@ -1,5 +1,6 @@
 """`gatehouse refunds`: asked for, followed, and decided where nobody knows what became of one."""
 
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from cli.stored import (
 )
 from cli.target import ops_database
 from gatehouse.database.connection import Database
-from gatehouse.errors import SettingError
+from gatehouse.errors import NotFound, SettingError
 from gatehouse.jobs.bell import bell
 from gatehouse.models import payments, refunds
 from gatehouse.models.payments import Payment
@@ -116,9 +117,25 @@ def send_again(
 
 
 def _payment(database: Database, merchant: str, name: str) -> Payment:
-    if name.isascii() and name.isdigit() and len(name) < 19:
-        return payments.find_payment(database, merchant, int(name))
-    return payments.find_payment_by_object(database, merchant, name)
+    """Return the payment of our number, or of a gateway's name, which at some gateways is a number too."""
+    if not (name.isascii() and name.isdigit() and len(name) < 19):
+        return payments.find_payment_by_object(database, merchant, name)
+    found: dict[int, Payment] = {}
+    with suppress(NotFound):
+        ours = payments.find_payment(database, merchant, int(name))
+        found[ours.id] = ours
+    with suppress(NotFound):
+        theirs = payments.find_payment_by_object(database, merchant, name)
+        found[theirs.id] = theirs
+    if not found:
+        raise NotFound("there is no such payment")
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"{name} is our payment {ours.id} and the {theirs.gateway} id of our payment {theirs.id}: "
+            "give the other name of the one you mean",
+            param_hint="PAYMENT",
+        )
+    return next(iter(found.values()))
 
 
 def _minor(amount: str | None, currency: str | None) -> int | None:

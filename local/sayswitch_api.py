@@ -125,6 +125,9 @@ class SayswitchApi:
         if paid is None:
             return ApiAnswer(404, {"success": False, "message": "Transaction not found", "error": "not found"})
         data = paid["data"]
+        if any(each["transaction_id"] == data["id"] for each in self._refunds.values()):
+            words = "Transaction has already been refunded"
+            return ApiAnswer(400, {"success": False, "message": words, "error": words})
         reference = f"RF_{crc32(str(wanted['reference']).encode()):08x}{len(self._refunds)}"
         made = {
             "id": number_of(reference),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.facts import CustomerFact, ObjectName
 from gatehouse.intake.record import record
@@ -152,6 +153,23 @@ def test_orders_are_listed_by_filters_and_in_pages(gatehouse_database: Gatehouse
     ):
         refused = gatehouse(here, "orders", *wrong)
         assert (refused.returncode, told_of in refused.stderr) == (1, True), refused.stderr
+
+
+@pytest.mark.req("O5", "P6")
+def test_a_payment_to_refund_is_named_by_a_gateways_number_too_unless_it_is_also_ours(
+    gatehouse_database: GatehouseDatabase, intake: Database, keyring: Keyring
+) -> None:
+    mx = GatewayAccount("mx_merchant", "default", "default", "both", ())
+    (first,) = record(intake, told("evt", paid("pi_1", 2500)), keyring).changed
+    for name in ("4000000061170001", str(first.id)):
+        fact = paid("unused", 2500)._replace(objects=(ObjectName("payment", name),))
+        record(intake, told(f"evt_{name}", fact, account=mx), keyring)
+    assert "10.00 USD" in done(gatehouse_database, "refunds", "request", "4000000061170001", "--amount", "10")
+    unclear = gatehouse(gatehouse_database, "refunds", "request", str(first.id))
+    assert unclear.returncode == 2
+    assert f"{first.id} is our payment {first.id} and the mx_merchant id" in unclear.stderr
+    unknown = gatehouse(gatehouse_database, "refunds", "request", "4000000061170002")
+    assert (unknown.returncode, unknown.stderr) == (1, "error: there is no such payment\n")
 
 
 @pytest.mark.req("O5", "P6")

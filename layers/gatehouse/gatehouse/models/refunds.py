@@ -15,7 +15,7 @@ from gatehouse.models.scope import Page, Store, checked_most, flush_for, page_of
 
 sql = load_statements(Path(__file__).with_name("refunds.sql"))
 
-REFUNDING_GATEWAYS = ("stripe", "paypal", "paystack", "sayswitch")
+REFUNDING_GATEWAYS = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
 FULL_REFUNDS_ONLY = ("sayswitch",)
 STATUSES = ("pending", "completed", "cancelled", "failed")
 REQUEST_STATES = ("pending", "sending", "sent", "failed", "unknown")

@@ -58,7 +58,13 @@ class SayswitchClient:
             transport=transport,
         )
         self._api = ApiClient(
-            "SaySwitch", http, words=_words, is_missing=_is_missing, per_second=PER_SECOND, sleep=sleep
+            "SaySwitch",
+            http,
+            words=_words,
+            is_missing=_is_missing,
+            sentence=lambda said: said.get("message"),
+            per_second=PER_SECOND,
+            sleep=sleep,
         )
         self._base_url = base_url
         self._unit = unit
