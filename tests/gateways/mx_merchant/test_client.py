@@ -364,7 +364,7 @@ class TestRefunds:
                 settle(api)
             return learnt(request)
 
-        api.gateway.answer = settled_meanwhile  # type: ignore[method-assign]
+        api.gateway.answer = settled_meanwhile  # type: ignore[method-assign]  # between our question and its order
         for _again in range(2):
             refund = client.refund(PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY).facts[0]
             assert isinstance(refund, RefundFact)
