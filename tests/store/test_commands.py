@@ -81,6 +81,35 @@ def test_an_order_from_its_making_to_the_erasure_of_its_customer(
 
 
 @pytest.mark.req("P14", "O5")
+def test_a_person_without_an_address_is_exported_and_erased_by_the_gateways_name(
+    gatehouse_database: GatehouseDatabase, intake: Database, keyring: Keyring
+) -> None:
+    here = gatehouse_database
+    for gateway, code in (("mx_merchant", "P-17"), ("mx_merchant", "P-18"), ("stripe", "P-18")):
+        account = GatewayAccount(gateway, "default", "default", "both", ())
+        name = CustomerFact((ObjectName("customer", code),), name="Pat Example")
+        said = paid("unused", 2500, customer_ref=code)._replace(objects=(ObjectName("payment", f"1{code}{gateway}"),))
+        record(intake, told(f"evt_{code}", name, said, account=account), keyring)
+    known = json.loads(done(here, "customers", "export", "--customer", "P-17"))
+    assert (known["gateway_customers"][0]["name"], len(known["payments"])) == ("Pat Example", 1)
+    for wrong, words in (
+        (("--customer", "P-18"), "mx_merchant default, stripe default; say which"),
+        (("--customer", "P-19"), "no gateway has a customer of this name"),
+        (("--customer", "P-18", "--gateway", "paypal"), "no gateway has a customer of this name"),
+    ):
+        refused = gatehouse(here, "customers", "export", *wrong)
+        assert (refused.returncode, words in refused.stderr) == (1, True), refused.stderr
+    for given in ("", "pat@example.com --customer P-17", "pat@example.com --gateway stripe"):
+        assert gatehouse(here, "customers", "erase", *given.split(), "--yes").returncode == 2
+    tried = done(here, "customers", "erase", "--customer", "P-17")
+    assert "nothing was changed" in tried
+    assert "gateway_customers  1 erased" in done(here, "customers", "erase", "--customer", "P-17", "--yes")
+    assert "Pat" not in done(here, "customers", "export", "--customer", "P-17")
+    for gateway in ("mx_merchant", "stripe"):
+        assert "Pat" in done(here, "customers", "export", "--customer", "P-18", "--gateway", gateway)
+
+
+@pytest.mark.req("P14", "O5")
 def test_retention_erases_those_whose_day_has_passed(gatehouse_database: GatehouseDatabase) -> None:
     cart = CART | {"customer": {"email": "john@example.com", "retain_until": "2020-01-01"}}
     done(gatehouse_database, "orders", "create", "-", stdin=json.dumps(cart))
