@@ -166,6 +166,12 @@ class GatewayKeyRefused(GatewayError):
     code = "GATEWAY_KEY_REFUSED"
 
 
+class GatewayListsNothing(GatewayError):
+    """A gateway lists no payments to us: the key may not, or the gateway has no such list after all."""
+
+    code = "GATEWAY_LISTS_NOTHING"
+
+
 class EngineError(GatehouseError):
     """The engine that makes tenants' databases refused or did not answer."""
 
