@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local.gateway_apis import ApiRequest
 from tests.end_to_end.test_ops_commands import done, gatehouse
 from tests.support.gateway_samples import samples
 from tests.support.stack import RunningStack, wait_until
@@ -83,3 +84,15 @@ def test_a_payment_of_sayswitch_is_refunded_whole_and_only_once(
     wait_until(lambda: outcome(client, whole.json()["id"]) == ("sent", "pending"))
     assert asked_for(client, payment, None, "ssw-again").status_code == 409
     assert whole.json()["id"] in done(running_stack, "refunds", "list", "--state", "sent")
+    # No event tells that it was made, so the comparison with the gateway's list does.
+    [api] = [account.api for account in running_stack.supervisor.accounts if account.name == "sayswitch"]
+    assert api
+    name = client.get(f"/api/refund-requests/{whole.json()['id']}").json()["gateway_id"]
+    shown = api.gateway.answer(
+        ApiRequest("GET", f"/api/v1/refund/status/{name}", {}, {"authorization": "Bearer sk_test"})
+    ).body
+    assert isinstance(shown, dict)
+    api.gateway.remember({**shown["data"], "status": "success"})
+    gatehouse(running_stack, "reconcile", "--gateway", "sayswitch", "--account", "default", "--days", "2")
+    wait_until(lambda: outcome(client, whole.json()["id"]) == ("sent", "completed"))
+    assert client.get(f"/api/payments/{payment}").json()["status"] == "refunded"

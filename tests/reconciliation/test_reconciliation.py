@@ -188,9 +188,26 @@ def test_sayswitch_lists_until_a_page_is_older_or_brings_nothing_new() -> None:
     assert found[ObjectName("reference", "S144")] is PaymentStatus.COMPLETED
     assert found[ObjectName("reference", "S146")] is PaymentStatus.FAILED
     assert ObjectName("reference", "S145") not in found
-    assert asked_of_a_late_day == 2
+    assert asked_of_a_late_day == 3, "two pages of payments, and one of refunds"
     assert [each.name.id for each in first] == ["S0"]
-    assert len(api.requests) - asked_of_a_late_day == 4, "the fourth page is empty"
+    assert len(api.requests) - asked_of_a_late_day == 5, "the fourth page of payments is empty"
+
+
+def test_a_refund_of_ours_at_sayswitch_is_settled_by_its_list_where_no_event_comes() -> None:
+    api = GatewayApi(SayswitchApi())
+    for number, status in ((1, "success"), (2, "pending")):
+        refund = {"id": number, "refund_reference": f"RF_{number}", "transaction_id": 7, "status": status}
+        api.gateway.remember({**refund, "amount": "10", "currency": "NGN", "created_at": DAY.isoformat()})
+    api.start()
+    client = SayswitchClient("sk_test_list", api.url)
+    try:
+        found = {each.name.id: each.status for each in client.listed_payments(DAY, NEXT_DAY)}
+        later = list(client.listed_payments(NEXT_DAY, NEXT_DAY + timedelta(days=1)))
+    finally:
+        client.close()
+        api.stop()
+    assert found == {"RF_1": PaymentStatus.COMPLETED, "RF_2": None}
+    assert later == []
 
 
 def test_a_list_that_heeds_no_page_is_read_once() -> None:
@@ -199,12 +216,14 @@ def test_a_list_that_heeds_no_page_is_read_once() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
+        if request.url.path == "/api/v1/refund":
+            return httpx.Response(200, json={"success": True, "data": []})
         is_there = request.url.path.endswith("/transactions")
-        return httpx.Response(200 if is_there else 404, json={"success": is_there, "data": [data]})
+        return httpx.Response(200 if is_there else 404, json={"success": is_there, "data": [data] if is_there else []})
 
     client = SayswitchClient("sk_test_list", "https://api.test", transport=httpx.MockTransport(answer))
     assert [each.name.id for each in client.listed_payments(DAY, NEXT_DAY)] == ["S1"]
-    assert asked == ["/api/v1/transaction", "/api/v1/transactions"] * 2
+    assert asked == [*["/api/v1/transaction", "/api/v1/transactions"] * 2, "/api/v1/refund"]
 
 
 def paypal_capture(number: int, made_at: datetime, kind: str = "captures", **changes: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gatehouse.errors import FactRefused, GatewayError, GatewayListsNothing, GatewayObjectMissing, SettingError
-from gatehouse.facts import Fact, ObjectName, PaymentFact, PaymentStatus
+from gatehouse.facts import Fact, ObjectName, PaymentFact, PaymentStatus, RefundFact, RefundStatus
 from gatehouse.gateways import Fetched, Listed, RawAnswer
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
 from gatehouse.gateways.fields import first_moment, identifier_or_number
@@ -129,26 +129,33 @@ class SayswitchClient:
         number = next((name.id for name in self._verified(payment_name).objects if name.kind == "transaction"), None)
         found: list[Fact] = []
         answered_at: datetime | None = None
-        for page in range(1, MOST_PAGES + 1):
-            answer = self._api.ask("GET", REFUNDS_PATH, params={"page": page, "perPage": PAGE_SIZE})
-            answered_at = answered_at or answer.answered_at
-            listed = answer.said.get("data")
-            things = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        for things, at in self._pages_of_refunds():
+            answered_at = answered_at or at
             for each in things:
                 if _is_of(each, number, payment_name.id):
                     found += refund_facts(each, self._unit, payment_name.id)
-            if len(things) < PAGE_SIZE:
-                break
         if answered_at is None:
             raise GatewayError("SaySwitch lists nothing", retry_helps=True)
         return Fetched(tuple(found), answered_at)
 
     def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
-        """Give every payment that was made in a span of time, out of the list of all.
+        """Give every payment and refund that was made in a span of time, out of the lists of all.
 
         How the list is paged or filtered is not documented: pages are asked for until one is older, or brings nothing
-        new. What is pending is not given: most of it was never paid.
+        new. A payment that is pending is not given: most of those were never paid.
         """
+        yield from self._listed_payments(since, until)
+        for things, _ in self._pages_of_refunds():
+            for each in things:
+                try:
+                    fact = refund_facts(each, self._unit)[0]
+                except FactRefused:  # it has no name that anybody could ask about
+                    continue
+                if isinstance(fact, RefundFact) and (fact.refunded_at is None or since <= fact.refunded_at < until):
+                    has_ended = fact.status is RefundStatus.COMPLETED
+                    yield Listed(fact.objects[0], PaymentStatus.COMPLETED if has_ended else None)
+
+    def _listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
         seen: set[str] = set()
         for page in range(1, MOST_LISTED_PAGES + 1):
             things = self._page_of_payments(page)
@@ -165,6 +172,17 @@ class SayswitchClient:
             if not news or (is_sorted and times[-1] < since):
                 return
         raise GatewayError(f"SaySwitch lists more than {MOST_LISTED_PAGES} pages", retry_helps=False)
+
+    def _pages_of_refunds(self) -> Iterator[tuple[list[_Object], datetime]]:
+        for page in range(1, MOST_PAGES + 1):
+            answer = self._api.ask("GET", REFUNDS_PATH, params={"page": page, "perPage": PAGE_SIZE})
+            listed = answer.said.get("data")
+            things: list[_Object] = (
+                [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+            )
+            yield things, answer.answered_at
+            if len(things) < PAGE_SIZE:
+                return
 
     def _page_of_payments(self, page: int) -> list[_Object]:
         for path in LIST_PATHS:
