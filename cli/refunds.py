@@ -116,6 +116,22 @@ def send_again(
     _ring(sent.job_id)
 
 
+@app.command()
+def settle(
+    request: Annotated[UUID, typer.Argument(help="The id of an unknown one.")],
+    made_as: Annotated[
+        str | None, typer.Option("--made-as", help="It was made: the gateway's id of the refund, which was told of.")
+    ] = None,
+    not_made: Annotated[bool, typer.Option("--not-made", help="I have seen at the gateway that it was not.")] = False,
+    merchant: MerchantOption = DEFAULT_MERCHANT,
+) -> None:
+    """Say what became of an unknown refund, after a look at the gateway; nothing is sent."""
+    if (made_as is None) is not not_made:
+        raise typer.BadParameter("is one of the two", param_hint="--made-as, --not-made")
+    settled = refunds.settle_refund(ops_database(), merchant, request, made_as=made_as, actor=actor())
+    output.say(f"{settled.id} is {settled.state}, and its money {settled.refund_status}")
+
+
 def _payment(database: Database, merchant: str, name: str) -> Payment:
     """Return the payment of our number, or of a gateway's name, which at some gateways is a number too."""
     if not (name.isascii() and name.isdigit() and len(name) < 19):

@@ -214,6 +214,13 @@ def test_an_unknown_refund_is_listed_and_sent_again_by_a_person(
     assert "interrupted" in done(here, "refunds", "show", request)
     assert "pending" in done(here, "refunds", "send-again", request, "--yes")
     assert here.sql("select status, attempts from jobs") == [["waiting", 0]]
+    for given in ("", "--not-made --made-as re_1"):
+        assert gatehouse(here, "refunds", "settle", request, *given.split()).returncode == 2
+    assert "is pending, not unknown" in gatehouse(here, "refunds", "settle", request, "--not-made").stderr
+    here.sql(f"update refund_requests set state = 'unknown' where id = '{request}'")
+    assert "no refund of this name" in gatehouse(here, "refunds", "settle", request, "--made-as", "re_1").stderr
+    said = done(here, "refunds", "settle", request, "--not-made")
+    assert said == f"{request} is failed, and its money failed\n"
     for wrong, told_of in (
         (("list", "--state", "lost"), "state: must be one of"),
         (("request", "pi_9"), "no payment has this id"),

@@ -11,7 +11,7 @@ import pytest
 from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.enrichment.refunds import LISTINGS_UNTIL_UNKNOWN, send_refund
-from gatehouse.errors import RefundTooLarge, ValidationError
+from gatehouse.errors import Conflict, NotFound, QueryError, RefundTooLarge, ValidationError
 from gatehouse.facts import ObjectName
 from gatehouse.gateways.mx_merchant.client import MxMerchantClient
 from gatehouse.gateways.sayswitch.client import SayswitchClient
@@ -27,12 +27,13 @@ from gatehouse.models.refunds import (
     refunds_of_payment,
     request_refund,
     send_refund_again,
+    settle_refund,
 )
 from gatehouse.sealing import Keyring
 from local.gateway_apis import Fault, Gateway, GatewayApi
 from local.mx_merchant_api import MxMerchantApi
 from local.sayswitch_api import SayswitchApi
-from tests.store.store import DEFAULT, FESTIVAL, JOHN, PASSES, TOTAL, at_once, paid, told
+from tests.store.store import DEFAULT, FESTIVAL, JOHN, PASSES, TOTAL, at_once, paid, refunded, told
 from tests.support.queues import Queues
 
 pytestmark = pytest.mark.req("P6", "G4", "G5")
@@ -293,6 +294,64 @@ def test_what_sayswitch_does_not_show_waits_for_a_person(
     send_refund_again(ops, DEFAULT, request.id)
     assert send(request, worker, queues, sayswitch.client) == "done"
     assert (state(api, request.id), len(sayswitch.made())) == (("sent", "pending"), 1)
+
+
+def unknown(api: Database, worker: Database, sayswitch: Till) -> RefundRequest:
+    """Return a request of which nobody knows whether it was carried out."""
+    request = request_refund(api, DEFAULT, sayswitch.payment.id)
+    worker.query("update refund_requests set state = 'unknown' where id = :id", id=request.id)
+    return request
+
+
+def refund_told(intake: Database, keyring: Keyring, name: str, **words: Any) -> None:
+    """Let an event tell of a refund."""
+    account = GatewayAccount("sayswitch", "default", DEFAULT, "both", ())
+    fact = refunded(name, "unused", TOTAL)._replace(**{"payment": (SAYSWITCH_PAYMENT,), **words})
+    record(intake, told(f"evt_{name}", fact, second=5, account=account), keyring)
+
+
+def test_a_person_settles_an_unknown_one_by_the_refund_that_was_made(
+    intake: Database, api: Database, ops: Database, worker: Database, keyring: Keyring, sayswitch: Till
+) -> None:
+    request = unknown(api, worker, sayswitch)
+    with pytest.raises(NotFound, match="no refund of this name was told of"):
+        settle_refund(ops, DEFAULT, request.id, made_as="RF_1")
+    refund_told(intake, keyring, "RF_2", amount_minor=TOTAL - 1)
+    with pytest.raises(ValidationError, match="of another payment, or of another amount"):
+        settle_refund(ops, DEFAULT, request.id, made_as="RF_2")
+    refund_told(intake, keyring, "RF_1")
+    settled = settle_refund(ops, DEFAULT, request.id, made_as="RF_1", actor="anna")
+    assert (settled.state, settled.refund_status, settled.gateway_id) == ("sent", "completed", "RF_1")
+    told_of = [refund.gateway_id for refund in refunds_of_payment(api, DEFAULT, sayswitch.payment.id)]
+    assert sorted(told_of) == ["RF_1", "RF_2"], "ours and the gateway's are one"
+    with pytest.raises(Conflict, match="is sent, not unknown"):
+        settle_refund(ops, DEFAULT, request.id, made_as=None)
+
+
+def test_a_person_settles_an_unknown_one_that_was_not_made(
+    api: Database, ops: Database, worker: Database, sayswitch: Till
+) -> None:
+    request = unknown(api, worker, sayswitch)
+    with pytest.raises(NotFound):
+        settle_refund(ops, "other", request.id, made_as=None)
+    with pytest.raises(QueryError, match="42501"):
+        settle_refund(api, DEFAULT, request.id, made_as=None)
+    settled = settle_refund(ops, DEFAULT, request.id, made_as=None)
+    assert (settled.state, settled.refund_status) == ("failed", "failed")
+    assert settled.failure == "it was not made, as a person has seen"
+    assert request_refund(api, DEFAULT, sayswitch.payment.id).amount_minor == TOTAL
+
+
+def test_a_refund_of_one_request_settles_no_other(
+    api: Database, ops: Database, worker: Database, queues: Queues, mx: Till
+) -> None:
+    first = request_refund(api, DEFAULT, mx.payment.id, amount_minor=100)
+    send(first, worker, queues, mx.client)
+    name = find_refund_request(api, DEFAULT, first.id).gateway_id
+    second = request_refund(api, DEFAULT, mx.payment.id, amount_minor=100)
+    worker.query("update refund_requests set state = 'unknown' where id = :id", id=second.id)
+    with pytest.raises(Conflict, match="made for another request"):
+        settle_refund(ops, DEFAULT, second.id, made_as=name)
 
 
 def test_a_refusal_is_failed_with_the_gateways_reason_and_counts_no_more(

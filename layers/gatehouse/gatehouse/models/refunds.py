@@ -151,6 +151,22 @@ def send_refund_again(store: Store, merchant: str, request: UUID, *, actor: str 
     return RefundRequest(**rows[0])
 
 
+def settle_refund(store: Store, merchant: str, request: UUID, *, made_as: str | None, actor: str = "") -> RefundRequest:
+    """Settle an unknown refund by what a person has seen: made under the gateway's name for it, or (None) not made.
+
+    Raise Conflict where it is not unknown, NotFound where nothing has told of a refund of that name yet, and
+    ValidationError where that is one of another payment or amount.
+    """
+    _done, rows = write_for(
+        store,
+        merchant,
+        sql.settle_unknown_refund(request=request, made_as=made_as),
+        sql.refund_request(merchant=merchant, request=request),
+        actor=actor,
+    )
+    return RefundRequest(**rows[0])
+
+
 def find_refund(store: Store, merchant: str, refund_id: int) -> Refund:
     """Return one refund by id, or raise NotFound."""
     (rows,) = flush_for(store, merchant, sql.refund_by_id(merchant=merchant, refund_id=refund_id))
