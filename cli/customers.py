@@ -22,16 +22,25 @@ from cli.stored import (
     money,
 )
 from cli.target import keyring, ops_database
+from gatehouse.database.connection import Database
 from gatehouse.errors import SettingError
 from gatehouse.intake.refold import Batch, Place
 from gatehouse.models import customers, orders, privacy
 from gatehouse.models.payment_names import MOST_DIGITS
+from gatehouse.models.privacy import CustomerName
 from gatehouse.sealing import Keyring
 
 app = typer.Typer(
     help="Find customers, export all that is known of a person, erase it, link old payments.", no_args_is_help=True
 )
 EmailArgument = Annotated[str, typer.Argument(help="The e-mail address, in upper or lower case.")]
+SomebodyArgument = Annotated[str | None, typer.Argument(help="The e-mail address, in upper or lower case.")]
+CustomerOption = Annotated[
+    str | None,
+    typer.Option("--customer", help="Instead of an address: what a gateway calls them, as a patient's code."),
+]
+GatewayOption = Annotated[str | None, typer.Option("--gateway", help="Where several call somebody so: which.")]
+AccountOption = Annotated[str | None, typer.Option("--account", help="Where several accounts do: which.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would be done.")]
 
 
@@ -71,21 +80,42 @@ def show(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> N
 
 
 @app.command()
-def export(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT) -> None:
+def export(
+    email: SomebodyArgument = None,
+    customer: CustomerOption = None,
+    gateway: GatewayOption = None,
+    account: AccountOption = None,
+    merchant: MerchantOption = DEFAULT_MERCHANT,
+) -> None:
     """Write everything that is known of a person, as JSON; with what gateways sent, where the data keys are at hand."""
-    known = privacy.export_customer(
-        ops_database(), merchant, email, _keys_at_hand("what gateways sent is not among it")
-    )
+    database = ops_database()
+    person = _person(database, merchant, email, customer, gateway, account)
+    keys = _keys_at_hand("what gateways sent is not among it")
+    if isinstance(person, CustomerName):
+        known = privacy.export_named_customer(database, merchant, person, keys)
+    else:
+        known = privacy.export_customer(database, merchant, person, keys)
     output.say(json.dumps(known, indent=2, ensure_ascii=False))
 
 
 @app.command()
-def erase(email: EmailArgument, merchant: MerchantOption = DEFAULT_MERCHANT, yes: YesOption = False) -> None:
+def erase(
+    email: SomebodyArgument = None,
+    customer: CustomerOption = None,
+    gateway: GatewayOption = None,
+    account: AccountOption = None,
+    merchant: MerchantOption = DEFAULT_MERCHANT,
+    yes: YesOption = False,
+) -> None:
     """Erase a person: payloads deleted, personal fields emptied everywhere; money and audit stay. Not to be undone."""
     database = ops_database()
-    done = privacy.erase_customer(database, merchant, email, dry_run=not yes, actor=actor())
+    person = _person(database, merchant, email, customer, gateway, account)
+    if isinstance(person, CustomerName):
+        done = privacy.erase_named_customer(database, merchant, person, dry_run=not yes, actor=actor())
+    else:
+        done = privacy.erase_customer(database, merchant, person, dry_run=not yes, actor=actor())
     if keys := _keys_at_hand("the events that failed or were ignored were not looked into"):
-        found = privacy.erase_payloads_naming(database, merchant, email, keys, dry_run=not yes, actor=actor())
+        found = privacy.erase_payloads_naming(database, merchant, person, keys, dry_run=not yes, actor=actor())
         done["webhook_payloads"] += found
     _tell(done, "erased" if yes else "would be erased")
     if not yes:
@@ -129,6 +159,24 @@ def retention(yes: YesOption = False) -> None:
     output.say(f"{len(due)} past their day" if due else "nobody is past their day")
 
 
+def _person(
+    database: Database,
+    merchant: str,
+    email: str | None,
+    customer: str | None,
+    gateway: str | None,
+    account: str | None,
+) -> str | CustomerName:
+    """Return who is meant: an address, or the customer whom a gateway calls so."""
+    if (email is None) == (customer is None):
+        raise typer.BadParameter("give an e-mail address, or --customer for somebody who has none", param_hint="EMAIL")
+    if customer is None:
+        if gateway or account:
+            raise typer.BadParameter("goes with --customer", param_hint="--gateway" if gateway else "--account")
+        return email or ""
+    return privacy.named_customer(database, merchant, customer, gateway=gateway, account=account)
+
+
 def _keys_at_hand(otherwise: str) -> Keyring | None:
     try:
         return keyring()
@@ -142,4 +190,4 @@ def _tell(done: dict[str, int], word: str) -> None:
     for table, rows in changed.items():
         output.say(f"{table:<18} {rows} {word}")
     if not changed:
-        output.say("nothing is known of this address; that it stays so is noted")
+        output.say("nothing is known of this person; that it stays so is noted")

@@ -1,5 +1,6 @@
 """`gatehouse refunds`: asked for, followed, and decided where nobody knows what became of one."""
 
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from cli.stored import (
 )
 from cli.target import ops_database
 from gatehouse.database.connection import Database
-from gatehouse.errors import SettingError
+from gatehouse.errors import NotFound, SettingError
 from gatehouse.jobs.bell import bell
 from gatehouse.models import payments, refunds
 from gatehouse.models.payments import Payment
@@ -115,10 +116,42 @@ def send_again(
     _ring(sent.job_id)
 
 
+@app.command()
+def settle(
+    request: Annotated[UUID, typer.Argument(help="The id of an unknown one.")],
+    made_as: Annotated[
+        str | None, typer.Option("--made-as", help="It was made: the gateway's id of the refund, which was told of.")
+    ] = None,
+    not_made: Annotated[bool, typer.Option("--not-made", help="I have seen at the gateway that it was not.")] = False,
+    merchant: MerchantOption = DEFAULT_MERCHANT,
+) -> None:
+    """Say what became of an unknown refund, after a look at the gateway; nothing is sent."""
+    if (made_as is None) is not not_made:
+        raise typer.BadParameter("is one of the two", param_hint="--made-as, --not-made")
+    settled = refunds.settle_refund(ops_database(), merchant, request, made_as=made_as, actor=actor())
+    output.say(f"{settled.id} is {settled.state}, and its money {settled.refund_status}")
+
+
 def _payment(database: Database, merchant: str, name: str) -> Payment:
-    if name.isascii() and name.isdigit() and len(name) < 19:
-        return payments.find_payment(database, merchant, int(name))
-    return payments.find_payment_by_object(database, merchant, name)
+    """Return the payment of our number, or of a gateway's name, which at some gateways is a number too."""
+    if not (name.isascii() and name.isdigit() and len(name) < 19):
+        return payments.find_payment_by_object(database, merchant, name)
+    found: dict[int, Payment] = {}
+    with suppress(NotFound):
+        ours = payments.find_payment(database, merchant, int(name))
+        found[ours.id] = ours
+    with suppress(NotFound):
+        theirs = payments.find_payment_by_object(database, merchant, name)
+        found[theirs.id] = theirs
+    if not found:
+        raise NotFound("there is no such payment")
+    if len(found) > 1:
+        raise typer.BadParameter(
+            f"{name} is our payment {ours.id} and the {theirs.gateway} id of our payment {theirs.id}: "
+            "give the other name of the one you mean",
+            param_hint="PAYMENT",
+        )
+    return next(iter(found.values()))
 
 
 def _minor(amount: str | None, currency: str | None) -> int | None:

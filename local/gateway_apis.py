@@ -6,6 +6,7 @@ A stand-in knows what its gateway has told us: it reads along with the events th
 can be put in. For tests it fails on demand, over its control path:
 
     PUT    /_control/faults    {"kind": "429", "times": 2, "retry_after_seconds": 1}    kinds: see FAULTS
+                               beside them "method": "POST", for requests with that one only
     DELETE /_control/faults
     PUT    /_control/objects   one object as the gateway's API would show it
     GET    /_control/requests  the requests so far
@@ -38,6 +39,7 @@ class Fault:
     times: int | None = None
     seconds: float = 5.0  # how slow
     retry_after_seconds: int = 1  # what a 429 asks for
+    method: str | None = None  # of the requests that it meets; None: of all
 
     def __post_init__(self) -> None:
         if self.kind not in FAULTS:
@@ -146,6 +148,8 @@ class GatewayApi:
         with self._turn:
             self.requests.append(request)
             fault = self._fault
+            if fault is not None and fault.method not in (None, request.method):
+                return None
             if fault is not None and fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:

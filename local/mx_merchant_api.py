@@ -71,8 +71,7 @@ class MxMerchantApi:
             case "POST", ["payment"]:
                 return self._refund(json.loads(request.body, parse_float=Decimal))
             case "DELETE", ["payment", payment_id] if payment_id in self._payments:
-                self._payments[payment_id]["status"] = "Voided"
-                return ApiAnswer(204, "")
+                return self._undo(self._payments[payment_id])
             case _, ["subscription", *rest]:
                 return self._notify(request, rest)
         return _unknown("Not Found")
@@ -190,20 +189,39 @@ class MxMerchantApi:
         original = next((each for each in self._payments.values() if each["paymentToken"] == token), None)
         if original is None or not str(wanted.get("amount")).startswith("-"):
             return _unknown("Original Payment Not Found Or You Do Not Have Access.")
-        number = number_of(f"refund {wanted.get('replayId')}")
+        made = self._give_back(original, Decimal(str(wanted["amount"])), number_of(f"refund {wanted.get('replayId')}"))
+        made["replayId"] = wanted.get("replayId")
+        self._refunds_by_replay[str(wanted.get("replayId"))] = str(made["id"])
+        return ApiAnswer(201, made)
+
+    def _undo(self, original: dict[str, Any]) -> ApiAnswer:
+        """Void a payment whole, or give it back where it was settled."""
+        if original["status"] == "Approved":
+            original["status"] = "Voided"
+            return ApiAnswer(204, "")
+        made = self._give_back(original, -Decimal(original["amount"]), number_of(f"refund of {original['id']}"))
+        said = {"errorCode": "ValidationError", "message": "", "details": [made["authMessage"]]}
+        return ApiAnswer(204, "") if made["status"] == "Approved" else ApiAnswer(400, said)
+
+    def _give_back(self, original: dict[str, Any], amount: Decimal, number: int) -> dict[str, Any]:
+        """Return the refund of a payment, declined where more would go back than came in."""
+        back = Decimal(str(original.get("refundedAmount") or "0")) - amount
+        is_too_much = original["status"] == "Voided" or back > Decimal(original["amount"])
+        if not is_too_much:
+            original["refundedAmount"] = _plain(back)
         made = {
             **original,
             "id": number,
             "originalId": original["id"],
             "type": "Return",
-            "amount": str(wanted["amount"]),
+            "amount": _plain(amount),
+            "refundedAmount": "0",
             "created": _now(),
-            "replayId": wanted.get("replayId"),
-            "status": "Approved",
+            "status": "Declined" if is_too_much else "Approved",
+            "authMessage": "Payment already refunded" if is_too_much else "Approved or completed successfully. ",
         }
         self._payments[str(number)] = made
-        self._refunds_by_replay[str(wanted.get("replayId"))] = str(number)
-        return ApiAnswer(201, made)
+        return made
 
     def _notify(self, request: ApiRequest, rest: list[str]) -> ApiAnswer:
         match request.method, rest:

@@ -5,6 +5,7 @@ import binascii
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,6 +17,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from local.gateway_apis import ApiAnswer, ApiRequest
 
+CODES = {"captures": "T0006", "capture": "T0006", "sale": "T0002", "refunds": "T1107", "refund": "T1107"}
+STATUS_CODES = {
+    "COMPLETED": "S",
+    "PARTIALLY_REFUNDED": "S",
+    "REFUNDED": "V",
+    "DENIED": "D",
+    "DECLINED": "D",
+    "FAILED": "D",
+}
 TOKEN_SECONDS = 32400
 EVENT_IN_A_QUESTION = b'"webhook_event": '
 
@@ -29,6 +39,7 @@ class PaypalApi:
     name = "paypal"
     CERTIFICATE_PATH = "/v1/notifications/certs/CERT-of-this-machine"
     TOKEN_PATH = "/v1/oauth2/token"  # noqa: S105 - a path, not a secret
+    LIST_PATH = "/v1/reporting/transactions"
     VERIFY_PATH = "/v1/notifications/verify-webhook-signature"
 
     def __init__(self, certificate_pem: str, client_id: str, client_secret: str) -> None:
@@ -69,6 +80,8 @@ class PaypalApi:
             return ApiAnswer(401, {"error": "invalid_token", "error_description": "Token is not ours"})
         if (request.method, request.path) == ("POST", self.VERIFY_PATH):
             return ApiAnswer(200, {"verification_status": "SUCCESS" if self._has_signed(request.body) else "FAILURE"})
+        if (request.method, request.path) == ("GET", self.LIST_PATH):
+            return self._listed(request.query)
         known = self._resources.get(request.path) if request.method == "GET" else None
         if known is None:
             return ApiAnswer(404, {"name": "RESOURCE_NOT_FOUND", "message": "The specified resource does not exist."})
@@ -78,6 +91,16 @@ class PaypalApi:
         """Return PayPal's words for 401, 429 and 500."""
         names = {401: "AUTHENTICATION_FAILURE", 429: "RATE_LIMIT_REACHED"}
         return ApiAnswer(status, {"name": names.get(status, "INTERNAL_SERVER_ERROR"), "debug_id": "of this machine"})
+
+    def _listed(self, query: Mapping[str, list[str]]) -> ApiAnswer:
+        """List the payments and refunds of a span of time, as the search for transactions does."""
+        since, until = (datetime.fromisoformat(query[name][0]) for name in ("start_date", "end_date"))
+        size, page = int(query.get("page_size", ["100"])[0]), int(query.get("page", ["1"])[0])
+        infos = [info for path, (_, said) in self._resources.items() if (info := _transaction_info(path, said))]
+        made = [each for each in infos if since <= datetime.fromisoformat(each["transaction_initiation_date"]) <= until]
+        shown = made[(page - 1) * size : page * size]
+        said = {"transaction_details": [{"transaction_info": each} for each in shown], "page": page}
+        return ApiAnswer(200, {**said, "total_items": len(made), "total_pages": -(-len(made) // size)})
 
     def _new_token(self, request: ApiRequest) -> ApiAnswer:
         if not secrets.compare_digest(request.headers.get("authorization", "").encode(), self._basic.encode()):
@@ -101,6 +124,26 @@ class PaypalApi:
         except InvalidSignature:
             return False
         return True
+
+
+def _transaction_info(path: str, resource: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a payment or a refund as the search shows it: without its kind, in codes."""
+    kind = path.strip("/").split("/")[-2]
+    amount = resource.get("amount") or {}
+    value = str(amount.get("value") or amount.get("total") or "0")
+    state = str(resource.get("status") or resource.get("state") or "").upper()
+    if kind not in CODES or "create_time" not in resource:
+        return None
+    return {
+        "transaction_id": resource["id"],
+        "transaction_event_code": CODES[kind],
+        "transaction_initiation_date": datetime.fromisoformat(resource["create_time"]).strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "transaction_amount": {
+            "currency_code": amount.get("currency_code") or amount.get("currency"),
+            "value": f"-{value}" if CODES[kind].startswith("T11") else value,
+        },
+        "transaction_status": STATUS_CODES.get(state, "P"),
+    }
 
 
 def _resources_in(value: Any) -> Iterator[dict[str, Any]]:

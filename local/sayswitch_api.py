@@ -67,6 +67,8 @@ class SayswitchApi:
                 return _found("Refund retrieved", self._refunds[reference])
             case "GET", ["payout", reference] if reference in self._payouts:
                 return _found("Payout retrieved", self._payouts[reference])
+            case "GET", ["transaction"]:
+                return self._list_of_payments(request.query)
             case "GET", ["refund"]:
                 return self._list_of_refunds(request.query)
             case "POST", ["refund"]:
@@ -113,6 +115,14 @@ class SayswitchApi:
         known = self._payments.get(str(reference))
         return known["data"].get("id") if known else None
 
+    def _list_of_payments(self, query: Mapping[str, list[str]]) -> ApiAnswer:
+        size, page = int(query.get("perPage", ["50"])[0]), int(query.get("page", ["1"])[0])
+        paid = [each["data"] for each in self._payments.values()]
+        paid.sort(key=lambda each: str(each.get("created_at")), reverse=True)
+        shown = paid[(page - 1) * size : page * size]
+        said = {"success": True, "message": "Transactions retrieved", "data": shown, "meta": {"total": len(paid)}}
+        return ApiAnswer(200, said)
+
     def _list_of_refunds(self, query: Mapping[str, list[str]]) -> ApiAnswer:
         size, page = int(query.get("perPage", ["50"])[0]), int(query.get("page", ["1"])[0])
         refunds = list(self._refunds.values())
@@ -125,6 +135,9 @@ class SayswitchApi:
         if paid is None:
             return ApiAnswer(404, {"success": False, "message": "Transaction not found", "error": "not found"})
         data = paid["data"]
+        if any(each["transaction_id"] == data["id"] for each in self._refunds.values()):
+            words = "Transaction has already been refunded"
+            return ApiAnswer(400, {"success": False, "message": words, "error": words})
         reference = f"RF_{crc32(str(wanted['reference']).encode()):08x}{len(self._refunds)}"
         made = {
             "id": number_of(reference),

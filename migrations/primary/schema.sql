@@ -127,6 +127,28 @@ AS $function$
         || '(?![[:alnum:]-]|[.][[:alnum:]])'
 $function$;
 
+CREATE OR REPLACE FUNCTION public.addresses_of_named()
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE
+AS $function$
+    with known as (
+        select distinct lower(g.email) as address
+        from subjects_of_person(working_for(), '', null) as theirs
+        join gateway_customers g on theirs.kind = 'customer' and g.id = theirs.id
+        where g.email is not null
+        union
+        select lower(p.email) from subjects_of_person(working_for(), '', null) as theirs
+        join payments p on theirs.kind = 'payment' and p.id = theirs.id
+        where p.email is not null
+    )
+    select address from known
+    union all
+    select lower(concat_ws('/', n.gateway, n.account, n.ref)) from person_named() n
+    where not exists (select from known)
+$function$;
+REVOKE ALL ON FUNCTION addresses_of_named() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.app_of_payment(p_merchant text, p_gateway text, p_account text, p_subscription_ref text, p_customer_ref text, p_plan text, p_app text, p_user_id text, OUT app text, OUT app_from text, OUT user_id text)
  RETURNS record
  LANGUAGE plpgsql
@@ -1519,6 +1541,51 @@ $function$;
 REVOKE ALL ON FUNCTION erase_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION erase_customer(text) TO gatehouse_ops;
 
+CREATE OR REPLACE FUNCTION public.erase_named_customer(p_gateway text, p_account text, p_ref text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    address text;
+    addresses text[];
+    done jsonb := '{}';
+begin
+    perform set_config('gatehouse.person', jsonb_build_object(
+        'gateway', p_gateway, 'account', p_account, 'ref', p_ref)::text, true);
+    -- No address is there to lock: what is recorded of the account waits until we are done, or we until it is.
+    perform pg_advisory_xact_lock(account_lock(p_gateway, p_account));
+    addresses := array(select addresses_of_named() order by 1);
+    insert into erased_customers (merchant, what, said_hash)
+    select merchant_now, 'customer_ref', erasure_hash(concat_ws('/', each.called, names.gateway, names.account, names.ref))
+    from (
+        select gateway, account, ref from person_named()
+        union
+        select g.gateway, g.account, g.gateway_id
+        from subjects_of_person(merchant_now, '', null) as theirs
+        join gateway_customers g on theirs.kind = 'customer' and g.id = theirs.id
+        union
+        select p.gateway, p.account, p.customer_ref
+        from subjects_of_person(merchant_now, '', null) as theirs
+        join payments p on theirs.kind = 'payment' and p.id = theirs.id
+        where p.customer_ref is not null
+    ) as names
+    cross join (values (null), ('by name')) as each (called)
+    on conflict (merchant, what, said_hash) do update set erased_at = now();
+    foreach address in array addresses loop
+        select coalesce(jsonb_object_agg(coalesce(a.key, b.key),
+            coalesce(a.value::text::bigint, 0) + coalesce(b.value::text::bigint, 0)), '{}') into done
+        from jsonb_each(done) as a full join jsonb_each(erase_customer(address)) as b using (key);
+    end loop;
+    perform set_config('gatehouse.person', '', true);
+    return done;
+end
+$function$;
+REVOKE ALL ON FUNCTION erase_named_customer(text,text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_named_customer(text,text,text) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.erase_notes_of_memberships()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1797,6 +1864,26 @@ end
 $function$;
 REVOKE ALL ON FUNCTION export_customer(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION export_customer(text) TO gatehouse_api, gatehouse_ops;
+
+CREATE OR REPLACE FUNCTION public.export_named_customer(p_gateway text, p_account text, p_ref text)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    address text;
+begin
+    perform set_config('gatehouse.person', jsonb_build_object(
+        'gateway', p_gateway, 'account', p_account, 'ref', p_ref)::text, true);
+    for address in select addresses_of_named() order by 1 loop
+        return next export_customer(address) || jsonb_build_object('memberships', memberships_of_person(address));
+    end loop;
+    perform set_config('gatehouse.person', '', true);
+end
+$function$;
+REVOKE ALL ON FUNCTION export_named_customer(text,text,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION export_named_customer(text,text,text) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.export_person_in_api_answers(p_merchant text, p_email_key text, p_customer bigint, p_theirs jsonb, p_events bigint[])
  RETURNS jsonb
@@ -3917,6 +4004,32 @@ $function$;
 REVOKE ALL ON FUNCTION payments_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION payments_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.person_named()
+ RETURNS TABLE(gateway text, account text, ref text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select said.gateway, said.account, said.ref
+    from jsonb_to_record(nullif(current_setting('gatehouse.person', true), '')::jsonb)
+        as said (gateway text, account text, ref text)
+    where said.ref is not null
+$function$;
+
+CREATE OR REPLACE FUNCTION public.places_of_customer(p_ref text)
+ RETURNS TABLE(gateway text, account text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select g.gateway, g.account from gateway_customers g where g.merchant = working_for() and g.gateway_id = p_ref
+    union
+    select p.gateway, p.account from payments p where p.merchant = working_for() and p.customer_ref = p_ref
+    union
+    select i.gateway, i.account from invoices i where i.merchant = working_for() and i.customer_ref = p_ref
+$function$;
+REVOKE ALL ON FUNCTION places_of_customer(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION places_of_customer(text) TO gatehouse_api, gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.product_key(p_name text)
  RETURNS text
  LANGUAGE sql
@@ -4508,11 +4621,13 @@ begin
         is_erased := coalesce(paid.is_erased, false);
         ref := paid.customer_ref;
     end if;
-    if not is_erased and said_email is null and ref is not null then
+    if not is_erased and ref is not null then
+        -- Whoever was erased by such a name stays so, whatever address is told of them since.
         is_erased := exists (
             select from erased_customers e
-            where e.merchant = new.merchant and e.what = 'customer_ref'
-              and e.said_hash = erasure_hash(concat_ws('/', new.gateway, new.account, ref)));
+            where e.merchant = new.merchant and e.what = 'customer_ref' and e.said_hash in (
+                erasure_hash(concat_ws('/', 'by name', new.gateway, new.account, ref)),
+                case when said_email is null then erasure_hash(concat_ws('/', new.gateway, new.account, ref)) end));
     end if;
     if is_erased then
         new.words := without_personal_words(new.kind, new.words);
@@ -4735,6 +4850,68 @@ $function$;
 REVOKE ALL ON FUNCTION settle_order(bigint,text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION settle_order(bigint,text) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.settle_unknown_refund(p_id uuid, p_made_as text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    merchant_now text := working_for();
+    held refund_requests;
+    made refunds;
+    ours jsonb := jsonb_build_object('kind', 'gatehouse_refund', 'id', p_id);
+begin
+    select * into held from refund_requests where id = p_id and merchant = merchant_now;
+    if held.id is null then
+        raise exception using errcode = 'GH008', message = 'there is no such refund';
+    end if;
+    -- Two rows become one, so nothing else of the account is recorded meanwhile.
+    perform pg_advisory_xact_lock(account_lock(held.gateway, held.account));
+    select * into held from refund_requests where id = p_id for update;
+    if held.state <> 'unknown' then
+        raise exception using errcode = 'GH009', message = 'the refund is ' || held.state || ', not unknown';
+    end if;
+    if p_made_as is not null then
+        select r.* into made from subject_names n join refunds r on r.id = n.subject_id
+        where n.gateway = held.gateway and n.account = held.account and n.subject_kind = 'refund'
+          and n.kind = 'refund' and n.object_id = p_made_as;
+        if made.id is null then
+            raise exception using errcode = 'GH008',
+                message = 'no refund of this name was told of at ' || held.gateway || ' ' || held.account
+                    || ': compare the day with its list first';
+        elsif exists (
+            select from subject_names
+            where subject_kind = 'refund' and subject_id = made.id and kind = 'gatehouse_refund') then
+            raise exception using errcode = 'GH009', message = 'this refund was made for another request';
+        elsif made.amount_minor is distinct from held.amount_minor or made.payment_id is distinct from (
+            select coalesce(merged_into, id) from payments where id = held.payment_id) then
+            perform refuse_field('made_as', 'is a refund of another payment, or of another amount');
+        end if;
+    end if;
+    perform apply_facts(
+        merchant_now, held.gateway, held.account,
+        jsonb_build_object('payments', '[]'::jsonb, 'others', jsonb_build_array(jsonb_build_object(
+            'kind', 'refund', 'rank', 1,
+            'objects', case
+                when p_made_as is null then jsonb_build_array(ours)
+                else jsonb_build_array(jsonb_build_object('kind', 'refund', 'id', p_made_as), ours)
+            end,
+            'words', case
+                when p_made_as is null
+                then jsonb_build_object('status', 'failed', 'failure_message', 'it was not made, as a person has seen')
+                else jsonb_build_object('gateway_id', p_made_as)
+            end))),
+        'request ' || held.id || ' settled', null, held.job_id, now(), now(), true);
+    update refund_requests set
+        state = case when p_made_as is null then 'failed' else 'sent' end,
+        failure = case when p_made_as is null then 'it was not made, as a person has seen' end, updated_at = now()
+    where id = held.id;
+end
+$function$;
+REVOKE ALL ON FUNCTION settle_unknown_refund(uuid,text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION settle_unknown_refund(uuid,text) TO gatehouse_ops;
+
 CREATE OR REPLACE FUNCTION public.step_reclassification(p_id bigint, p_most integer)
  RETURNS reclassifications
  LANGUAGE plpgsql
@@ -4811,9 +4988,19 @@ CREATE OR REPLACE FUNCTION public.subjects_of_person(p_merchant text, p_email_ke
 AS $function$
 begin
     return query
-    with theirs as (
+    with named as materialized (
+        select n.gateway, n.account, n.ref from person_named() n
+    ), theirs as (
         select g.id, g.gateway, g.account, g.gateway_id from gateway_customers g
         where g.merchant = p_merchant and (lower(g.email) = p_email_key or g.customer_id = p_customer_id)
+        union
+        select g.id, g.gateway, g.account, g.gateway_id from named n
+        join gateway_customers g on g.gateway = n.gateway and g.account = n.account and g.gateway_id = n.ref
+        where g.merchant = p_merchant
+    ), refs as (
+        select t.gateway, t.account, t.gateway_id as ref from theirs t
+        union
+        select n.gateway, n.account, n.ref from named n
     ), paid as (
         select coalesce(p.merged_into, p.id) as id from payments p
         where p.merchant = p_merchant and lower(p.email) = p_email_key
@@ -4821,9 +5008,15 @@ begin
         select coalesce(p.merged_into, p.id) from payments p
         where p.merchant = p_merchant and p.customer_id = p_customer_id
         union
-        select coalesce(p.merged_into, p.id) from theirs t
-        join payments p on p.merchant = p_merchant and p.customer_ref = t.gateway_id and p.gateway = t.gateway
+        select coalesce(p.merged_into, p.id) from refs t
+        join payments p on p.merchant = p_merchant and p.customer_ref = t.ref and p.gateway = t.gateway
             and p.account = t.account
+        union
+        -- Named as invoices name them: what their invoices were paid by.
+        select coalesce(p.merged_into, p.id) from named n
+        join invoices i on i.gateway = n.gateway and i.account = n.account and i.customer_ref = n.ref
+            and i.merchant = p_merchant
+        join payments p on p.gateway = i.gateway and p.account = i.account and p.invoice_ref = i.gateway_id
         union
         select coalesce(p.merged_into, p.id) from orders o join payments p on p.order_id = o.id
         where o.merchant = p_merchant and o.customer_id = p_customer_id
@@ -4836,17 +5029,22 @@ begin
     join invoices i on i.gateway = pp.gateway and i.account = pp.account and i.gateway_id = pp.invoice_ref
     join gateway_customers g on g.gateway = i.gateway and g.account = i.account and g.gateway_id = i.customer_ref
     union
+    select 'customer', g.id from paid p
+    join payments pp on pp.id = p.id
+    join gateway_customers g on g.gateway = pp.gateway and g.account = pp.account and g.gateway_id = pp.customer_ref
+    where exists (select from named)
+    union
     select 'payment', p.id from paid p
     union
     select 'subscription', s.id from subscriptions s
     where s.merchant = p_merchant and (lower(s.email) = p_email_key or lower(s.user_id) = p_email_key or exists (
-        select from theirs t
-        where t.gateway = s.gateway and t.account = s.account and t.gateway_id = s.customer_ref))
+        select from refs t
+        where t.gateway = s.gateway and t.account = s.account and t.ref = s.customer_ref))
     union
     select 'invoice', i.id from invoices i
     where i.merchant = p_merchant and (lower(i.email) = p_email_key or exists (
-        select from theirs t
-        where t.gateway = i.gateway and t.account = i.account and t.gateway_id = i.customer_ref))
+        select from refs t
+        where t.gateway = i.gateway and t.account = i.account and t.ref = i.customer_ref))
     union
     select 'invoice', i.id from paid p
     join payments pp on pp.id = p.id

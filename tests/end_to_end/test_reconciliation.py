@@ -1,6 +1,7 @@
 """An event that was never sent is found: the gateway lists its payment, and `gatehouse reconcile` fetches it."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -42,6 +43,41 @@ def test_reconcile_finds_an_event_that_was_never_sent(running_stack: RunningStac
     shown = done(stack, "completeness", "--gateway", "stripe")
     assert "stripe/default" in shown
     assert "100 %" in shown
-    refused = gatehouse(stack, "reconcile", "--gateway", "sayswitch")
-    assert refused.returncode == 1
-    assert "sayswitch has no list to compare with" in refused.stderr
+    assert gatehouse(stack, "reconcile", "--gateway", "venmo").returncode == 2
+
+
+@pytest.mark.req("G14", "G2", "G4")
+@pytest.mark.parametrize("gateway", ["paypal", "sayswitch"])
+def test_paypal_and_sayswitch_too_are_asked_what_no_event_told(running_stack: RunningStack, gateway: str) -> None:
+    stack = running_stack
+    [api] = [account.api for account in stack.supervisor.accounts if account.name == gateway]
+    assert api
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    if gateway == "paypal":
+        link = {"rel": "self", "href": "https://api.sandbox.paypal.com/v2/payments/captures/NEVERTOLD"}
+        amount = {"currency_code": "EUR", "value": "77.00"}
+        never_told: dict[str, object] = {
+            "id": "NEVERTOLD",
+            "status": "COMPLETED",
+            "amount": amount,
+            "create_time": made_at,
+        }
+        never_told |= {"update_time": made_at, "final_capture": True, "links": [link]}
+    else:
+        data = {"id": 77, "reference": "NEVERTOLD", "status": "success", "amount": "77", "requested_amount": "77"}
+        never_told = {"success": True, "data": {**data, "currency": "NGN", "domain": "test", "created_at": made_at}}
+    api.gateway.remember(never_told)
+    command = ("reconcile", "--gateway", gateway, "--account", "default", "--days", "1")
+    first = gatehouse(stack, *command)
+    assert first.returncode == 3, first.stdout + first.stderr
+
+    def found() -> list[list[object]]:
+        return run_sql(
+            stack.facts["database_url"],
+            f"select status, received_minor::int from payments where gateway = '{gateway}'"
+            " and id in (select payment_id from payment_objects where object_id = 'NEVERTOLD')",
+        )
+
+    wait_until(found)
+    assert found() == [["completed", 7700]]
+    wait_until(lambda: gatehouse(stack, *command).returncode == 0)

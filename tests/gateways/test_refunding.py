@@ -1,8 +1,10 @@
 """What each gateway is sent when we refund, how its answer is read, and what is never sent twice."""
 
+import inspect
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,9 +13,11 @@ import pytest
 
 from gatehouse.errors import GatewayError, GatewayObjectMissing
 from gatehouse.facts import ObjectName, RefundFact, RefundStatus
+from gatehouse.gateways import NAMES
 from gatehouse.gateways.paypal.client import PaypalClient
 from gatehouse.gateways.paystack.client import PaystackClient
 from gatehouse.gateways.stripe.client import StripeClient
+from gatehouse.models.refunds import FULL_REFUNDS_ONLY, REFUNDING_GATEWAYS
 
 pytestmark = pytest.mark.req("P6")
 
@@ -143,6 +147,13 @@ def test_paystacks_refunds_are_listed_each_with_our_key_where_it_is_ours() -> No
 
     listed = paystack(handle).list_refunds(ObjectName("transaction", "1641")).facts
     assert [fact.metadata for fact in listed if isinstance(fact, RefundFact)] == [{"gatehouse_refund": KEY}, None]
+
+
+def test_what_may_be_asked_for_a_refund_is_every_gateway_whose_client_refunds() -> None:
+    clients = {name: import_module(f"gatehouse.gateways.{name}.client") for name in NAMES}
+    refunding = [name for name, module in clients.items() if "def refund(" in inspect.getsource(module)]
+    assert sorted(REFUNDING_GATEWAYS) == sorted(refunding)
+    assert set(FULL_REFUNDS_ONLY) < set(refunding)
 
 
 @pytest.mark.parametrize("client_at", [stripe, paypal, paystack])

@@ -4,19 +4,24 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from gatehouse.database.connection import Database
-from gatehouse.facts import ObjectName, PaymentStatus
+from gatehouse.facts import ObjectName, PaymentFact, PaymentStatus
 from gatehouse.gateways import Listed
+from gatehouse.gateways.paypal.client import PaypalClient
 from gatehouse.gateways.paystack.client import PaystackClient
+from gatehouse.gateways.sayswitch.client import SayswitchClient
 from gatehouse.gateways.stripe.client import StripeClient
 from gatehouse.jobs.claim import work_on
 from gatehouse.observability import metrics
-from gatehouse.reconciliation.compare import compare_day
+from gatehouse.reconciliation.compare import ListingClient, compare_day
 from gatehouse.reconciliation.plan import Wanted, plan
 from local.gateway_apis import GatewayApi
+from local.paypal_api import PaypalApi
 from local.paystack_api import PaystackApi
+from local.sayswitch_api import SayswitchApi
 from local.stripe_api import StripeApi
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.queues import Queues
@@ -56,7 +61,7 @@ def recorded(database: GatehouseDatabase, number: int, status: str) -> None:
     )
 
 
-def compared(client: Lists, worker: Database, queues: Queues, *, now: datetime = NOW) -> list[str]:
+def compared(client: ListingClient, worker: Database, queues: Queues, *, now: datetime = NOW) -> list[str]:
     """Plan a day of Stripe's default account and compare it; return what became of each job."""
     jobs = plan(worker, Wanted(1, defaults=("stripe",)), now=now)
     workers = {"reconcile": lambda job: compare_day(job, client, worker, livemode=True)}
@@ -161,3 +166,117 @@ def test_paystack_lists_the_transactions_of_a_day_but_those_that_nobody_paid() -
         client.close()
         api.stop()
     assert found == {"1": PaymentStatus.COMPLETED, "3": PaymentStatus.FAILED, "4": PaymentStatus.REVERSED}
+
+
+def test_sayswitch_lists_until_a_page_is_older_or_brings_nothing_new() -> None:
+    api = GatewayApi(SayswitchApi())
+    for number in range(260):
+        made_at = DAY - timedelta(days=3) + timedelta(minutes=30 * number)
+        status = ("success", "pending", "failed", "reversed")[number % 4]
+        data = {"id": number, "reference": f"S{number}", "status": status, "created_at": made_at.isoformat()}
+        api.gateway.remember({"success": True, "data": data})
+    api.start()
+    client = SayswitchClient("sk_test_list", api.url)
+    try:
+        found = {each.name: each.status for each in client.listed_payments(DAY, NEXT_DAY)}
+        asked_of_a_late_day = len(api.requests)
+        first = list(client.listed_payments(DAY - timedelta(days=9), DAY - timedelta(days=3) + timedelta(minutes=1)))
+    finally:
+        client.close()
+        api.stop()
+    assert len(found) == 36, "three of four of 48 half hours"
+    assert found[ObjectName("reference", "S144")] is PaymentStatus.COMPLETED
+    assert found[ObjectName("reference", "S146")] is PaymentStatus.FAILED
+    assert ObjectName("reference", "S145") not in found
+    assert asked_of_a_late_day == 3, "two pages of payments, and one of refunds"
+    assert [each.name.id for each in first] == ["S0"]
+    assert len(api.requests) - asked_of_a_late_day == 5, "the fourth page of payments is empty"
+
+
+def test_a_refund_of_ours_at_sayswitch_is_settled_by_its_list_where_no_event_comes() -> None:
+    api = GatewayApi(SayswitchApi())
+    for number, status in ((1, "success"), (2, "pending")):
+        refund = {"id": number, "refund_reference": f"RF_{number}", "transaction_id": 7, "status": status}
+        api.gateway.remember({**refund, "amount": "10", "currency": "NGN", "created_at": DAY.isoformat()})
+    api.start()
+    client = SayswitchClient("sk_test_list", api.url)
+    try:
+        found = {each.name.id: each.status for each in client.listed_payments(DAY, NEXT_DAY)}
+        later = list(client.listed_payments(NEXT_DAY, NEXT_DAY + timedelta(days=1)))
+    finally:
+        client.close()
+        api.stop()
+    assert found == {"RF_1": PaymentStatus.COMPLETED, "RF_2": None}
+    assert later == []
+
+
+def test_a_list_that_heeds_no_page_is_read_once() -> None:
+    data = {"id": 1, "reference": "S1", "status": "success", "created_at": DAY.isoformat()}
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/api/v1/refund":
+            return httpx.Response(200, json={"success": True, "data": []})
+        is_there = request.url.path.endswith("/transactions")
+        return httpx.Response(200 if is_there else 404, json={"success": is_there, "data": [data] if is_there else []})
+
+    client = SayswitchClient("sk_test_list", "https://api.test", transport=httpx.MockTransport(answer))
+    assert [each.name.id for each in client.listed_payments(DAY, NEXT_DAY)] == ["S1"]
+    assert asked == [*["/api/v1/transaction", "/api/v1/transactions"] * 2, "/api/v1/refund"]
+
+
+def paypal_capture(number: int, made_at: datetime, kind: str = "captures", **changes: Any) -> dict[str, Any]:
+    """Return a payment or a refund as PayPal shows it."""
+    return {
+        "id": f"{kind.upper()}{number}",
+        "status": "COMPLETED",
+        "amount": {"currency_code": "EUR", "value": "12.50"},
+        "create_time": f"{made_at:%Y-%m-%dT%H:%M:%SZ}",
+        "links": [{"rel": "self", "href": f"https://api.paypal.com/v2/payments/{kind}/{kind.upper()}{number}"}],
+        **changes,
+    }
+
+
+@pytest.fixture
+def paypal() -> Iterator[tuple[GatewayApi, PaypalClient]]:
+    """PayPal, and a client that may search its transactions."""
+    api = GatewayApi(PaypalApi("", "id", "secret"))
+    api.start()
+    client = PaypalClient("id", "secret", api.url)
+    yield api, client
+    client.close()
+    api.stop()
+
+
+def test_paypal_lists_payments_and_refunds_and_nothing_else(paypal: tuple[GatewayApi, PaypalClient]) -> None:
+    api, client = paypal
+    for number in range(520):
+        api.gateway.remember(paypal_capture(number, DAY + timedelta(minutes=number)))
+    api.gateway.remember(paypal_capture(1, DAY, status="DECLINED", id="DECLINED1"))
+    api.gateway.remember(paypal_capture(1, DAY + timedelta(hours=1), "refunds"))
+    api.gateway.remember(paypal_capture(999, NEXT_DAY))
+    found = {each.name: each for each in client.listed_payments(DAY, NEXT_DAY)}
+    assert len(found) == 520
+    assert found[ObjectName("transaction", "CAPTURES7")] == Listed(
+        ObjectName("transaction", "CAPTURES7"), PaymentStatus.COMPLETED
+    )
+    assert found[ObjectName("refund", "REFUNDS1")].status is PaymentStatus.COMPLETED
+    assert [request.path for request in api.requests].count("/v1/reporting/transactions") == 2
+    asked = client.fetch("transaction", "CAPTURES7").facts[0]
+    assert isinstance(asked, PaymentFact)
+    assert asked.objects == (ObjectName("capture", "CAPTURES7"), ObjectName("transaction", "CAPTURES7"))
+
+
+def test_whoever_may_not_search_at_paypal_is_told_and_nothing_is_buried(
+    worker: Database, ops: Database, queues: Queues, capsys: Any
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/oauth2/token":
+            return httpx.Response(200, json={"access_token": "A1", "expires_in": 32400})
+        return httpx.Response(403, json={"name": "NOT_AUTHORIZED", "debug_id": "1"})
+
+    client = PaypalClient("id", "secret", "https://paypal.test", transport=httpx.MockTransport(answer))
+    assert compared(client, worker, queues) == ["done"]
+    assert ops.query("select * from completeness") == []
+    assert "tick Transaction Search in its settings at PayPal" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
 from gatehouse.facts import CustomerFact, ObjectName
 from gatehouse.intake.record import record
@@ -77,6 +78,35 @@ def test_an_order_from_its_making_to_the_erasure_of_its_customer(
     assert "webhook_payloads   1 erased" in done(here, "customers", "erase", "john@example.com", "--yes")
     assert "John" not in done(here, "customers", "list")
     assert gatehouse(here, "customers", "export", "john@example.com").returncode == 1
+
+
+@pytest.mark.req("P14", "O5")
+def test_a_person_without_an_address_is_exported_and_erased_by_the_gateways_name(
+    gatehouse_database: GatehouseDatabase, intake: Database, keyring: Keyring
+) -> None:
+    here = gatehouse_database
+    for gateway, code in (("mx_merchant", "P-17"), ("mx_merchant", "P-18"), ("stripe", "P-18")):
+        account = GatewayAccount(gateway, "default", "default", "both", ())
+        name = CustomerFact((ObjectName("customer", code),), name="Pat Example")
+        said = paid("unused", 2500, customer_ref=code)._replace(objects=(ObjectName("payment", f"1{code}{gateway}"),))
+        record(intake, told(f"evt_{code}", name, said, account=account), keyring)
+    known = json.loads(done(here, "customers", "export", "--customer", "P-17"))
+    assert (known["gateway_customers"][0]["name"], len(known["payments"])) == ("Pat Example", 1)
+    for wrong, words in (
+        (("--customer", "P-18"), "mx_merchant default, stripe default; say which"),
+        (("--customer", "P-19"), "no gateway has a customer of this name"),
+        (("--customer", "P-18", "--gateway", "paypal"), "no gateway has a customer of this name"),
+    ):
+        refused = gatehouse(here, "customers", "export", *wrong)
+        assert (refused.returncode, words in refused.stderr) == (1, True), refused.stderr
+    for given in ("", "pat@example.com --customer P-17", "pat@example.com --gateway stripe"):
+        assert gatehouse(here, "customers", "erase", *given.split(), "--yes").returncode == 2
+    tried = done(here, "customers", "erase", "--customer", "P-17")
+    assert "nothing was changed" in tried
+    assert "gateway_customers  1 erased" in done(here, "customers", "erase", "--customer", "P-17", "--yes")
+    assert "Pat" not in done(here, "customers", "export", "--customer", "P-17")
+    for gateway in ("mx_merchant", "stripe"):
+        assert "Pat" in done(here, "customers", "export", "--customer", "P-18", "--gateway", gateway)
 
 
 @pytest.mark.req("P14", "O5")
@@ -155,6 +185,23 @@ def test_orders_are_listed_by_filters_and_in_pages(gatehouse_database: Gatehouse
 
 
 @pytest.mark.req("O5", "P6")
+def test_a_payment_to_refund_is_named_by_a_gateways_number_too_unless_it_is_also_ours(
+    gatehouse_database: GatehouseDatabase, intake: Database, keyring: Keyring
+) -> None:
+    mx = GatewayAccount("mx_merchant", "default", "default", "both", ())
+    (first,) = record(intake, told("evt", paid("pi_1", 2500)), keyring).changed
+    for name in ("4000000061170001", str(first.id)):
+        fact = paid("unused", 2500)._replace(objects=(ObjectName("payment", name),))
+        record(intake, told(f"evt_{name}", fact, account=mx), keyring)
+    assert "10.00 USD" in done(gatehouse_database, "refunds", "request", "4000000061170001", "--amount", "10")
+    unclear = gatehouse(gatehouse_database, "refunds", "request", str(first.id))
+    assert unclear.returncode == 2
+    assert f"{first.id} is our payment {first.id} and the mx_merchant id" in unclear.stderr
+    unknown = gatehouse(gatehouse_database, "refunds", "request", "4000000061170002")
+    assert (unknown.returncode, unknown.stderr) == (1, "error: there is no such payment\n")
+
+
+@pytest.mark.req("O5", "P6")
 def test_an_unknown_refund_is_listed_and_sent_again_by_a_person(
     gatehouse_database: GatehouseDatabase, intake: Database, api: Database, keyring: Keyring
 ) -> None:
@@ -167,6 +214,13 @@ def test_an_unknown_refund_is_listed_and_sent_again_by_a_person(
     assert "interrupted" in done(here, "refunds", "show", request)
     assert "pending" in done(here, "refunds", "send-again", request, "--yes")
     assert here.sql("select status, attempts from jobs") == [["waiting", 0]]
+    for given in ("", "--not-made --made-as re_1"):
+        assert gatehouse(here, "refunds", "settle", request, *given.split()).returncode == 2
+    assert "is pending, not unknown" in gatehouse(here, "refunds", "settle", request, "--not-made").stderr
+    here.sql(f"update refund_requests set state = 'unknown' where id = '{request}'")
+    assert "no refund of this name" in gatehouse(here, "refunds", "settle", request, "--made-as", "re_1").stderr
+    said = done(here, "refunds", "settle", request, "--not-made")
+    assert said == f"{request} is failed, and its money failed\n"
     for wrong, told_of in (
         (("list", "--state", "lost"), "state: must be one of"),
         (("request", "pi_9"), "no payment has this id"),

@@ -144,11 +144,14 @@ class GatewayError(GatehouseError):
         retry_helps: bool,
         retry_after_seconds: float | None = None,
         answered_status: int | None = None,
+        gateway_words: str | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_helps = retry_helps
         self.retry_after_seconds = retry_after_seconds
         self.answered_status = answered_status  # of HTTP; None where there was no answer, or one that says nothing
+        # The gateway's own sentence, which may quote what was asked: kept with what it is about, and never logged.
+        self.gateway_words = gateway_words
 
 
 class GatewayObjectMissing(GatewayError):
@@ -161,6 +164,12 @@ class GatewayKeyRefused(GatewayError):
     """A gateway refused our credentials."""
 
     code = "GATEWAY_KEY_REFUSED"
+
+
+class GatewayListsNothing(GatewayError):
+    """A gateway lists no payments to us: the key may not, or the gateway has no such list after all."""
+
+    code = "GATEWAY_LISTS_NOTHING"
 
 
 class EngineError(GatehouseError):

@@ -34,13 +34,16 @@ from gatehouse.gateways.mx_merchant.client import (
     replay_id,
 )
 from gatehouse.gateways.mx_merchant.oauth import OAuth, Token
-from local.gateway_apis import Fault, GatewayApi
+from local.gateway_apis import ApiAnswer, ApiRequest, Fault, GatewayApi
 from local.mx_merchant_api import MxMerchantApi
 from tests.support.gateway_samples import samples
 
 RECORDED = Path(__file__).parent / "recorded"
 MERCHANT = "418355562"
 KEY = "0d6a8f1e-6c0a-4a51-9d8e-4f6f0c0b7d11"
+ANOTHER_KEY = "0d6a8f1e-6c0a-4a51-9d8e-4f6f0c0b7d12"
+PAID, PAID_MINOR = ObjectName("payment", "4000000053173106"), 453_960
+AUTHORIZATION = f"Basic {base64.b64encode(b'key:secret').decode()}"
 
 pytestmark = pytest.mark.req("M1", "G5", "G7")
 
@@ -323,11 +326,85 @@ class TestRefunds:
         assert len(replay_id(KEY)) == 15
         assert replay_id(KEY) == replay_id(KEY)
 
-    def test_a_void(self, client: MxMerchantClient) -> None:
-        client.void("4000000053173106")
-        fact = client.fetch("payment", "4000000053173106").facts[0]
-        assert getattr(fact, "status", None) is PaymentStatus.REVERSED
-        client.void("1")
+    @pytest.mark.req("P6")
+    def test_all_of_a_payment_that_is_not_settled_is_voided_however_often_it_is_asked(
+        self, api: GatewayApi, client: MxMerchantClient
+    ) -> None:
+        for _again in range(2):
+            refund, paid, *_customer = client.refund(
+                PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY
+            ).facts
+            assert isinstance(refund, RefundFact)
+            assert isinstance(paid, PaymentFact)
+            assert (refund.status, refund.metadata, refund.amount_minor) == (
+                *(RefundStatus.CANCELLED, {"undone_by": "void"}),
+                PAID_MINOR,
+            )
+            assert (paid.status, paid.objects) == (PaymentStatus.REVERSED, (PAID,))
+            assert refund in client.list_refunds(PAID).facts
+        assert [request.method for request in api.requests].count("DELETE") == 1
+        assert "POST" not in {request.method for request in api.requests}
+
+    @pytest.mark.req("P6")
+    def test_what_is_settled_is_never_voided(self, api: GatewayApi, client: MxMerchantClient) -> None:
+        settle(api)
+        fetched = client.refund(PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY)
+        assert isinstance(fetched.facts[0], RefundFact)
+        assert fetched.facts[0].status is RefundStatus.COMPLETED
+        assert "DELETE" not in {request.method for request in api.requests}
+
+    @pytest.mark.req("P6")
+    def test_a_void_that_came_after_the_settlement_is_the_refund_that_it_made(
+        self, api: GatewayApi, client: MxMerchantClient
+    ) -> None:
+        learnt, ids = api.gateway.answer, set()
+
+        def settled_meanwhile(request: ApiRequest) -> ApiAnswer:
+            if request.method == "DELETE":
+                settle(api)
+            return learnt(request)
+
+        api.gateway.answer = settled_meanwhile  # type: ignore[method-assign]  # between our question and its order
+        for _again in range(2):
+            refund = client.refund(PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY).facts[0]
+            assert isinstance(refund, RefundFact)
+            assert (refund.status, refund.payment) == (RefundStatus.COMPLETED, (PAID,))
+            ids.add(refund.objects)
+        assert len(ids) == 1
+
+    @pytest.mark.req("P6")
+    @pytest.mark.parametrize("fault", ["500", "truncated"])
+    def test_a_void_without_an_answer_is_not_sent_twice_at_once(
+        self, api: GatewayApi, client: MxMerchantClient, fault: str
+    ) -> None:
+        api.fail_with(Fault(fault, method="DELETE", times=1))
+        if fault == "500":
+            with pytest.raises(GatewayError) as failed:
+                client.refund(PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY)
+            assert failed.value.retry_helps
+        refund = client.refund(PAID, amount_minor=PAID_MINOR, currency="USD", idempotency_key=KEY).facts[0]
+        assert getattr(refund, "metadata", None) == {"undone_by": "void"}
+
+    @pytest.mark.req("P6")
+    def test_more_than_is_left_is_declined_with_its_reason(self, api: GatewayApi, client: MxMerchantClient) -> None:
+        settle(api)
+        client.refund(PAID, amount_minor=PAID_MINOR - 1, currency="USD", idempotency_key=KEY)
+        declined = client.refund(PAID, amount_minor=2, currency="USD", idempotency_key=ANOTHER_KEY).facts[0]
+        assert isinstance(declined, RefundFact)
+        assert (declined.status, declined.failure_message) == (RefundStatus.FAILED, "Payment already refunded")
+
+    def test_a_refusal_says_its_sentence_beside_its_message(self, client: MxMerchantClient) -> None:
+        with pytest.raises(GatewayObjectMissing) as refused:
+            client.refund(ObjectName("payment", "1"), amount_minor=1, currency="USD", idempotency_key=KEY)
+        assert refused.value.gateway_words == "Payment Not Found Or You Do Not Have Access."
+        assert "Do Not Have" not in str(refused.value)
+
+
+def settle(api: GatewayApi) -> None:
+    """Close the batch of the payment that the stand-in knows."""
+    known = api.gateway.answer(ApiRequest("GET", f"/payment/{PAID.id}", {}, {"authorization": AUTHORIZATION})).body
+    assert isinstance(known, dict)
+    api.gateway.remember({**known, "status": "Settled"})
 
 
 WHOLE = {"merchant_id": 418355562, "consumer_key": "key", "consumer_secret": "secret"}

@@ -7,7 +7,7 @@ among them. Where it is not found, nothing is sent again: the request becomes `u
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, cast
 from uuid import UUID
 
 from gatehouse.accounts import GatewayAccount
@@ -76,7 +76,7 @@ def send_refund(
     except GatewayError as refusal:
         if refusal.retry_helps:
             raise
-        return _failed(job, request, str(refusal), now())
+        return _failed(job, request, refusal.gateway_words or str(refusal), now())
     return _sent(job, request, fetched)
 
 
@@ -123,9 +123,13 @@ def _sent(job: Job, request: RefundRequest, fetched: Fetched) -> Done:
     ours = ObjectName(OUR_NAME, str(request.id))
     first = next(place for place, fact in enumerate(fetched.facts) if isinstance(fact, RefundFact))
     facts: list[Fact] = list(fetched.facts)
-    refund = facts[first]
+    refund = cast(RefundFact, facts[first])
     facts[first] = refund._replace(objects=(*refund.objects, ours))
-    return Done([*_effects(job, request, facts, fetched.answered_at), _note(request, "sent")])
+    effects = _effects(job, request, facts, fetched.answered_at)
+    if refund.status is RefundStatus.FAILED:  # some gateways refuse with a refund that was declined
+        reason = refund.failure_message or refund.failure_code or "the gateway declined it"
+        return Done([*effects, _note(request, "failed", reason[:500])])
+    return Done([*effects, _note(request, "sent")])
 
 
 def _failed(job: Job, request: RefundRequest, reason: str, at: datetime) -> Done:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from gatehouse.facts import Fact, Need, ObjectName, PaymentStatus
 
 NAMES = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
-LISTING = ("stripe", "paystack", "mx_merchant")  # those whose client has listed_payments
+LISTING = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")  # those whose client has listed_payments
 
 
 class Verified(NamedTuple):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gatehouse.errors import GatewayError, GatewayKeyRefused, GatewayObjectMissing, RequestRefused
 from gatehouse.gateways.json_body import read_json_object
+from gatehouse.scrub import scrub_text
 
 if TYPE_CHECKING:
     import httpx
@@ -21,6 +22,7 @@ MOST_ATTEMPTS = 3
 FIRST_WAIT_SECONDS = 0.25
 MOST_WAIT_SECONDS = 2.0  # whoever is asked to wait longer gives its job back instead
 MOST_RETRY_AFTER_SECONDS = 3600.0
+MOST_SENTENCE_CHARACTERS = 300
 RETRYABLE_STATUSES = (408, 409, 425, 429)  # 409: another request holds the object; and everything from 500 up
 
 _random: random.Random = SystemRandom()  # `random` itself would be the same in each environment of one snapshot
@@ -37,7 +39,8 @@ class ApiClient:
     """One account's access to one gateway's API.
 
     `words` tells a refusal in the gateway's codes: its sentences may quote keys or people. `is_missing` knows a refusal
-    that means a missing object, where a gateway answers such a question with another status than 404.
+    that means a missing object, where a gateway answers such a question with another status than 404. `sentence` finds
+    a refusal's sentence where its codes tell no reason; it goes beside the error's message and not into it.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class ApiClient:
         *,
         words: Callable[["httpx.Response", Mapping[str, Any]], str],
         is_missing: Callable[["httpx.Response", Mapping[str, Any]], bool] | None = None,
+        sentence: Callable[[Mapping[str, Any]], object] = lambda _said: None,
         per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -55,6 +59,7 @@ class ApiClient:
         self._http = http
         self._words = words
         self._is_missing = is_missing or (lambda _response, _said: False)
+        self._sentence = sentence
         self._rate = Rate(per_second, clock)
         self._sleep = sleep
 
@@ -133,8 +138,10 @@ class ApiClient:
     def _refusal(self, question: str, response: "httpx.Response", said: Mapping[str, Any]) -> GatewayError:
         status = response.status_code
         message = f"{self._gateway} answered {status} ({self._words(response, said)}) to {question}"
+        sentence = self._sentence(said)
+        words = scrub_text(sentence)[:MOST_SENTENCE_CHARACTERS] if isinstance(sentence, str) and sentence else None
         if status == 404 or self._is_missing(response, said):
-            return GatewayObjectMissing(message, retry_helps=False, answered_status=status)
+            return GatewayObjectMissing(message, retry_helps=False, answered_status=status, gateway_words=words)
         if status in (401, 403):
             return GatewayKeyRefused(message, retry_helps=False, answered_status=status)
         advice = response.headers.get("stripe-should-retry")
@@ -144,6 +151,7 @@ class ApiClient:
             retry_helps=retry_helps,
             retry_after_seconds=_retry_after_seconds(response) if retry_helps else None,
             answered_status=status,
+            gateway_words=words,
         )
 
 

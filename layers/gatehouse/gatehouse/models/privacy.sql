@@ -29,6 +29,18 @@ select erase_payloads(:rows::bigint[]) as gone;
 -- Erases a person; how many rows of each table were changed.
 select erase_customer(:email::text) as done;
 
+-- name: places_of_customer
+-- The gateways and accounts at which the merchant has a customer of this name.
+select gateway, account from places_of_customer(:ref::text) order by gateway, account;
+
+-- name: export_named_customer
+-- Everything that is known of a gateway's customer; a row for each address that is known of them.
+select known from export_named_customer(:gateway::text, :account::text, :ref::text) as known;
+
+-- name: erase_named_customer
+-- Erases a gateway's customer; how many rows of each table were changed.
+select erase_named_customer(:gateway::text, :account::text, :ref::text) as done;
+
 -- name: customers_past_retention
 -- Customers of all merchants whose personal data may go by now.
 select merchant, customer_id, email from customers_past_retention(:day::date);

@@ -15,7 +15,7 @@ from gatehouse.models.scope import Page, Store, checked_most, flush_for, page_of
 
 sql = load_statements(Path(__file__).with_name("refunds.sql"))
 
-REFUNDING_GATEWAYS = ("stripe", "paypal", "paystack", "sayswitch")
+REFUNDING_GATEWAYS = ("stripe", "paypal", "paystack", "sayswitch", "mx_merchant")
 FULL_REFUNDS_ONLY = ("sayswitch",)
 STATUSES = ("pending", "completed", "cancelled", "failed")
 REQUEST_STATES = ("pending", "sending", "sent", "failed", "unknown")
@@ -145,6 +145,22 @@ def send_refund_again(store: Store, merchant: str, request: UUID, *, actor: str 
         store,
         merchant,
         sql.send_refund_again(request=request),
+        sql.refund_request(merchant=merchant, request=request),
+        actor=actor,
+    )
+    return RefundRequest(**rows[0])
+
+
+def settle_refund(store: Store, merchant: str, request: UUID, *, made_as: str | None, actor: str = "") -> RefundRequest:
+    """Settle an unknown refund by what a person has seen: made under the gateway's name for it, or (None) not made.
+
+    Raise Conflict where it is not unknown, NotFound where nothing has told of a refund of that name yet, and
+    ValidationError where that is one of another payment or amount.
+    """
+    _done, rows = write_for(
+        store,
+        merchant,
+        sql.settle_unknown_refund(request=request, made_as=made_as),
         sql.refund_request(merchant=merchant, request=request),
         actor=actor,
     )

@@ -95,6 +95,10 @@ select note_refund(:request::uuid, :state::text, :failure::text);
 -- Lets the job of an unknown refund ask anew.
 select send_refund_again(:request::uuid);
 
+-- name: settle_unknown_refund
+-- Settles an unknown refund by what a person has seen at the gateway.
+select settle_unknown_refund(:request::uuid, :made_as::text);
+
 -- name: refunds_that_we_know_ours
 -- The gateway's ids of an account's refunds that belong to requests of ours already, out of some.
 select theirs.object_id

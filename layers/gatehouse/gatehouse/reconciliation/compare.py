@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Json
+from gatehouse.errors import GatewayListsNothing
 from gatehouse.facts import ObjectName, PaymentStatus
 from gatehouse.gateways import Listed
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome
@@ -47,8 +48,12 @@ def compare_day(job: Job, client: ListingClient, database: Database, *, livemode
         return Hopeless(f"the job does not say its {wrong}")
     since = datetime.combine(day, time(), UTC)
     listed: dict[ObjectName, Listed] = {}  # one that slips to the next page meanwhile would count twice
-    for each in client.listed_payments(since, since + timedelta(days=1)):
-        listed[each.name] = each
+    try:
+        for each in client.listed_payments(since, since + timedelta(days=1)):
+            listed[each.name] = each
+    except GatewayListsNothing as reason:  # which nobody can mend but by asking the gateway for it
+        log.warning("a gateway lists nothing", where=f"{gateway}/{account} {day}", reason=str(reason))
+        return Done()
     missing = [
         each
         for names in batched(listed.values(), NAMES_A_QUESTION, strict=False)

@@ -197,6 +197,35 @@ def payment_amount_minor(payment: _Answer) -> int:
     return minor_of_major(without_sign(payment.get("amount")), _currency(payment))
 
 
+def refunded_minor(payment: _Answer) -> int | None:
+    """Return what went back of a payment, where the API says it."""
+    return minor_of_major_or_none(without_sign(payment.get("refundedAmount")), _currency(payment))
+
+
+def is_voided(payment: _Answer) -> bool:
+    """Return whether a payment was undone before it was settled."""
+    return _word(payment.get("status")) == "voided"
+
+
+def is_settled(payment: _Answer) -> bool:
+    """Return whether the money of a payment has moved: its batch is closed, and what is given back is a new payment."""
+    settled = minor_of_major_or_none(payment.get("settledAmount"), _currency(payment))
+    return _word(payment.get("status")) == "settled" or bool(settled) or bool(payment.get("settledDate"))
+
+
+def void_facts(payment: _Answer, named: ObjectName) -> tuple[Fact, ...]:
+    """Return the facts of a payment that was voided: no refund was made of it, and it is reversed."""
+    refund = RefundFact(
+        objects=(ObjectName("void", named.id),),
+        payment=(named,),
+        status=RefundStatus.CANCELLED,
+        amount_minor=payment_amount_minor(payment),
+        currency=_currency(payment),
+        metadata={"undone_by": "void"},
+    )
+    return (refund, *payment_facts(payment))
+
+
 def _payment(payment: _Answer) -> PaymentFact:
     amount_minor = payment_amount_minor(payment)
     status = _step(payment)
@@ -207,7 +236,7 @@ def _payment(payment: _Answer) -> PaymentFact:
         status=status,
         amount_minor=amount_minor,
         received_minor=amount_minor if status is PaymentStatus.COMPLETED else None,
-        refunded_minor=_refunded_minor(payment),
+        refunded_minor=refunded_minor(payment),
         currency=_currency(payment),
         method=_lower(payment.get("tenderType")),
         reference=identifier_or_number(payment.get("clientReference")) or identifier_or_number(payment.get("invoice")),
@@ -306,11 +335,6 @@ def _address(said: object) -> dict[str, str] | None:
 def _customer_of_payment(payment: _Answer) -> tuple[CustomerFact, ...]:
     code, name = identifier_or_number(payment.get("customerCode")), _trimmed(payment.get("customerName"))
     return (CustomerFact((ObjectName("customer", code),), name=name),) if code and name else ()
-
-
-def _refunded_minor(payment: _Answer) -> int | None:
-    """Return what went back of a payment, where a list of payments says it."""
-    return minor_of_major_or_none(without_sign(payment.get("refundedAmount")), _currency(payment))
 
 
 def _interval(contract: _Answer) -> str | None:

@@ -21,7 +21,12 @@ from gatehouse.gateways.mx_merchant.answers import (
     customer_facts,
     invoice_facts,
     is_of_merchant,
+    is_settled,
+    is_voided,
+    payment_amount_minor,
     payment_facts,
+    refunded_minor,
+    void_facts,
 )
 from gatehouse.gateways.mx_merchant.translate import GIVES_BACK
 from gatehouse.money import to_decimal
@@ -100,7 +105,13 @@ class MxMerchantClient:
             transport=transport,
         )
         self._api = ApiClient(
-            "MX Merchant", http, words=_words, is_missing=_is_missing, per_second=PER_SECOND, sleep=sleep
+            "MX Merchant",
+            http,
+            words=_words,
+            is_missing=_is_missing,
+            sentence=_details,
+            per_second=PER_SECOND,
+            sleep=sleep,
         )
 
     def __repr__(self) -> str:
@@ -205,8 +216,17 @@ class MxMerchantClient:
         next(self._pages("/payment", lambda _thing: (), {}, 0, page_size=1), None)
 
     def refund(self, payment_name: ObjectName, *, amount_minor: int, currency: str, idempotency_key: str) -> Fetched:
-        """Refund a part of a payment, or all of it; a second call with the same key refunds nothing more."""
-        paid = self._own(payment_name.kind, payment_name.id, f"/payment/{quote(payment_name.id, safe='')}").said
+        """Refund a part of a payment, or all of it; a second call with the same key refunds nothing more.
+
+        A payment that is given back whole before it is settled is voided instead, as MX Merchant wants it: no money has
+        moved then, so the refund is cancelled and the payment reversed.
+        """
+        paid = self._paid_answer(payment_name).said
+        is_whole = amount_minor == payment_amount_minor(paid)
+        if is_voided(paid) or (is_whole and not is_settled(paid) and not refunded_minor(paid)):
+            return self._void(payment_name, paid, amount_minor)
+        if is_whole and refunded_minor(paid) == amount_minor:  # by a void of ours, say, that came after the settlement
+            return self._one_made(payment_name, amount_minor)
         wanted = {
             "merchantId": paid["merchantId"],
             "tenderType": paid.get("tenderType"),
@@ -223,16 +243,14 @@ class MxMerchantClient:
         except FactRefused as reason:  # the refund was made, so this is no refusal of it
             raise GatewayError(f"MX Merchant's answer to a refund: {reason}", retry_helps=True) from reason
 
-    def void(self, payment_id: str) -> None:
-        """Undo a payment whole: a void before it is settled, else a full refund. Voided already is no error."""
-        try:
-            path = f"/payment/{quote(payment_id, safe='')}"
-            self._api.ask("DELETE", path, params={"force": "true"}, is_safe=True, may_be_empty=True)
-        except GatewayObjectMissing:
-            return
-
     def list_refunds(self, payment_name: ObjectName) -> Fetched:
-        """Return the refunds of a payment: those of the newest listed payments that name it as their original."""
+        """Return the refunds of a payment: those of the newest listed payments that name it as their original.
+
+        A payment that was voided has one that was cancelled: the void itself.
+        """
+        answer = self._paid_answer(payment_name)
+        if is_voided(answer.said):
+            return Fetched(void_facts(answer.said, payment_name), answer.answered_at)
         found: list[Fact] = []
         answered_at: datetime | None = None
         for number, page in enumerate(self.pages_of_payments()):
@@ -245,6 +263,41 @@ class MxMerchantClient:
         if answered_at is None:
             raise GatewayError("MX Merchant lists nothing", retry_helps=True)
         return Fetched(tuple(found), answered_at)
+
+    def _void(self, payment_name: ObjectName, paid: _Object, amount_minor: int) -> Fetched:
+        """Void a payment that is not settled; MX Merchant refunds it where it has just been."""
+        refusal: GatewayError | None = None
+        if not is_voided(paid):
+            path = f"/payment/{quote(payment_name.id, safe='')}"
+            try:  # sent once: there is no key, and the payment itself tells whether an unanswered one was carried out
+                self._api.ask("DELETE", path, params={"force": "true"}, is_safe=False, may_be_empty=True)
+            except GatewayError as reason:
+                if reason.retry_helps:
+                    raise
+                refusal = reason
+        answer = self._paid_answer(payment_name)
+        if is_voided(answer.said):
+            return Fetched(void_facts(answer.said, payment_name), answer.answered_at)
+        if refusal is not None and refunded_minor(answer.said) != amount_minor:
+            raise refusal
+        return self._one_made(payment_name, amount_minor)
+
+    def _one_made(self, payment_name: ObjectName, amount_minor: int) -> Fetched:
+        """Return the refund of this amount that MX Merchant has made of a payment, which it told with no answer."""
+        listed = self.list_refunds(payment_name)
+        made = [
+            fact
+            for fact in listed.facts
+            if isinstance(fact, RefundFact)
+            and fact.amount_minor == amount_minor
+            and fact.status in (RefundStatus.COMPLETED, RefundStatus.PENDING)
+        ]
+        if len(made) != 1:
+            raise GatewayError("MX Merchant does not show the refund yet", retry_helps=True)
+        return Fetched((made[0],), listed.answered_at)
+
+    def _paid_answer(self, payment_name: ObjectName) -> Answer:
+        return self._own(payment_name.kind, payment_name.id, f"/payment/{quote(payment_name.id, safe='')}")
 
     def _payment(self, payment_id: str, event_says: str | None, event_amount_minor: int | None) -> Fetched:
         answer = self._own("payment", payment_id, f"/payment/{quote(payment_id, safe='')}")

@@ -4,17 +4,24 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from gatehouse.errors import FactRefused, GatewayError, GatewayKeyRefused, GatewayObjectMissing, SettingError
-from gatehouse.facts import ObjectName, RefundFact
-from gatehouse.gateways import Fetched
+from gatehouse.errors import (
+    FactRefused,
+    GatewayError,
+    GatewayKeyRefused,
+    GatewayListsNothing,
+    GatewayObjectMissing,
+    SettingError,
+)
+from gatehouse.facts import ObjectName, PaymentStatus, RefundFact
+from gatehouse.gateways import Fetched, Listed
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
-from gatehouse.gateways.fields import mapping
+from gatehouse.gateways.fields import identifier, mapping, moment
 from gatehouse.gateways.json_body import read_json_object
 from gatehouse.gateways.paypal.translate import facts_of_answer
 from gatehouse.gateways.paypal.verify import ALGORITHM, Transmission
@@ -41,6 +48,17 @@ PLACES = {
     "payout_batch": ("/v1/payments/payouts/",),
     "payout_item": ("/v1/payments/payouts-item/",),
 }
+# https://developer.paypal.com/docs/api/transaction-search/v1. A listed payment is a capture or, of the older API, a
+# sale; both are known as a transaction too.
+LIST_PATH = "/v1/reporting/transactions"
+LISTED = "transaction"
+LISTED_PAGE_SIZE = 500
+MOST_LISTED_PAGES = 200
+PAYMENTS_RECEIVED = "T00"  # how the codes of payments begin; with an amount above 0 they came in
+REFUND_MADE = "T1107"
+LISTED_STATUSES = {"S": PaymentStatus.COMPLETED, "V": PaymentStatus.COMPLETED}  # V: came in, and went back since
+FORBIDDEN = 403
+
 REFUND_PLACES = {"capture": "/v2/payments/captures/{}/refund", "sale": "/v1/payments/sale/{}/refund"}
 PARAMETERS = {"subscription": {"fields": "plan"}}  # its price and name are shown on request only
 
@@ -102,6 +120,11 @@ class PaypalClient:
 
     def fetch(self, kind: str, object_id: str) -> Fetched:
         """Return what PayPal says of an object of an ASKABLE kind; raise GatewayError where it says nothing."""
+        if kind == LISTED:
+            try:
+                return self.fetch("capture", object_id)
+            except GatewayObjectMissing:
+                return self.fetch("sale", object_id)
         answer = self._shown(kind, object_id)
         try:
             return Fetched(facts_of_answer(kind, answer.said), answer.answered_at)
@@ -131,6 +154,29 @@ class PaypalClient:
         return fetched._replace(
             facts=tuple(fact for fact in fetched.facts if isinstance(fact, RefundFact) and payment_name in fact.payment)
         )
+
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give every payment and refund of a span of time; PayPal lists some of them hours later.
+
+        The app needs the right to search transactions, which it has only where somebody has ticked it.
+        """
+        span = {"start_date": f"{since:%Y-%m-%dT%H:%M:%SZ}", "end_date": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
+        span |= {"fields": "transaction_info", "page_size": str(LISTED_PAGE_SIZE)}
+        for page in range(1, MOST_LISTED_PAGES + 1):
+            try:
+                said = self._ask("GET", LIST_PATH, params={**span, "page": str(page)}).said
+            except GatewayKeyRefused as refusal:
+                if refusal.answered_status == FORBIDDEN:
+                    message = "the app may not search transactions: tick Transaction Search in its settings at PayPal"
+                    raise GatewayListsNothing(message, retry_helps=False, answered_status=FORBIDDEN) from refusal
+                raise
+            details = said.get("transaction_details")
+            for each in details if isinstance(details, list) else ():
+                if (found := _listed(mapping(mapping(each).get("transaction_info")), since, until)) is not None:
+                    yield found
+            if page >= _whole_number(said.get("total_pages")):
+                return
+        raise GatewayError(f"PayPal lists more than {MOST_LISTED_PAGES} pages of a day", retry_helps=False)
 
     def has_signed(self, transmission: Transmission, webhook_id: str, body: bytes) -> bool:
         """Return whether PayPal says that it signed this body for this webhook; refuse a body that is not JSON.
@@ -220,6 +266,24 @@ def client_of(credentials: Mapping[str, Any], base_url: str, mode: str) -> Paypa
     if not isinstance(client_id, str) or not isinstance(client_secret, str):
         raise SettingError("an account at PayPal needs client_id and client_secret to ask its API")
     return kept_client(client_id, client_secret, base_url or (LIVE_URL if mode == "live" else SANDBOX_URL))
+
+
+def _listed(info: Mapping[str, Any], since: datetime, until: datetime) -> Listed | None:
+    """Return a payment or refund of the list; None for anything else that moves money of an account."""
+    object_id, code = identifier(info.get("transaction_id")), str(info.get("transaction_event_code"))
+    made_at = moment(info.get("transaction_initiation_date"))
+    value = mapping(info.get("transaction_amount")).get("value")
+    if object_id is None or not isinstance(value, str) or (made_at and not since <= made_at < until):
+        return None
+    came_in = not value.startswith("-")
+    status = LISTED_STATUSES.get(str(info.get("transaction_status")))
+    if code.startswith(PAYMENTS_RECEIVED) and came_in and status:
+        return Listed(ObjectName(LISTED, object_id), status)
+    return Listed(ObjectName("refund", object_id), status) if code == REFUND_MADE and status else None
+
+
+def _whole_number(said: object) -> int:
+    return said if isinstance(said, int) else 0
 
 
 def _authorized(headers: Mapping[str, str] | None, token: _Token) -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gatehouse.errors import FactRefused, GatewayError, SettingError
-from gatehouse.facts import Fact, ObjectName, PaymentFact, PaymentStatus
-from gatehouse.gateways import Fetched, RawAnswer
+from gatehouse.errors import FactRefused, GatewayError, GatewayListsNothing, GatewayObjectMissing, SettingError
+from gatehouse.facts import Fact, ObjectName, PaymentFact, PaymentStatus, RefundFact, RefundStatus
+from gatehouse.gateways import Fetched, Listed, RawAnswer
 from gatehouse.gateways.api_client import ANSWER_SECONDS, CONNECT_SECONDS, Answer, ApiClient
-from gatehouse.gateways.fields import identifier_or_number
+from gatehouse.gateways.fields import first_moment, identifier_or_number
 from gatehouse.gateways.sayswitch.answers import UNITS, confirms, payment_facts, payout_facts, refund_facts
 
 if TYPE_CHECKING:
@@ -22,6 +22,14 @@ PER_SECOND = 5.0  # SaySwitch says 429 to who asks too often, and not how often 
 VERIFY_PATH = "/api/v1/transaction/verify/"
 PATHS = {"reference": VERIFY_PATH, "refund": "/api/v1/refund/status/", "payout": "/api/v1/payout/"}
 REFUNDS_PATH = "/api/v1/refund"
+LIST_PATHS = ("/api/v1/transaction", "/api/v1/transactions")  # its documents print both
+MOST_LISTED_PAGES = 500
+LISTED_STATUSES = {
+    "success": PaymentStatus.COMPLETED,
+    "successful": PaymentStatus.COMPLETED,
+    "failed": PaymentStatus.FAILED,
+    "reversed": PaymentStatus.REVERSED,
+}
 PAGE_SIZE = 100
 MOST_PAGES = 20
 MOST_CLIENTS = 64
@@ -58,7 +66,13 @@ class SayswitchClient:
             transport=transport,
         )
         self._api = ApiClient(
-            "SaySwitch", http, words=_words, is_missing=_is_missing, per_second=PER_SECOND, sleep=sleep
+            "SaySwitch",
+            http,
+            words=_words,
+            is_missing=_is_missing,
+            sentence=lambda said: said.get("message"),
+            per_second=PER_SECOND,
+            sleep=sleep,
         )
         self._base_url = base_url
         self._unit = unit
@@ -115,19 +129,70 @@ class SayswitchClient:
         number = next((name.id for name in self._verified(payment_name).objects if name.kind == "transaction"), None)
         found: list[Fact] = []
         answered_at: datetime | None = None
-        for page in range(1, MOST_PAGES + 1):
-            answer = self._api.ask("GET", REFUNDS_PATH, params={"page": page, "perPage": PAGE_SIZE})
-            answered_at = answered_at or answer.answered_at
-            listed = answer.said.get("data")
-            things = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        for things, at in self._pages_of_refunds():
+            answered_at = answered_at or at
             for each in things:
                 if _is_of(each, number, payment_name.id):
                     found += refund_facts(each, self._unit, payment_name.id)
-            if len(things) < PAGE_SIZE:
-                break
         if answered_at is None:
             raise GatewayError("SaySwitch lists nothing", retry_helps=True)
         return Fetched(tuple(found), answered_at)
+
+    def listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        """Give every payment and refund that was made in a span of time, out of the lists of all.
+
+        How the list is paged or filtered is not documented: pages are asked for until one is older, or brings nothing
+        new. A payment that is pending is not given: most of those were never paid.
+        """
+        yield from self._listed_payments(since, until)
+        for things, _ in self._pages_of_refunds():
+            for each in things:
+                try:
+                    fact = refund_facts(each, self._unit)[0]
+                except FactRefused:  # it has no name that anybody could ask about
+                    continue
+                if isinstance(fact, RefundFact) and (fact.refunded_at is None or since <= fact.refunded_at < until):
+                    has_ended = fact.status is RefundStatus.COMPLETED
+                    yield Listed(fact.objects[0], PaymentStatus.COMPLETED if has_ended else None)
+
+    def _listed_payments(self, since: datetime, until: datetime) -> Iterator[Listed]:
+        seen: set[str] = set()
+        for page in range(1, MOST_LISTED_PAGES + 1):
+            things = self._page_of_payments(page)
+            news = [each for each in things if identifier_or_number(each.get("reference")) not in seen]
+            for each in news:
+                reference, status = identifier_or_number(each.get("reference")), LISTED_STATUSES.get(_status(each))
+                made_at = _made_at(each)
+                if reference is not None:
+                    seen.add(reference)
+                if reference and status and (made_at is None or since <= made_at < until):
+                    yield Listed(ObjectName("reference", reference), status)
+            times = [made_at for each in things if (made_at := _made_at(each))]
+            is_sorted = len(times) == len(things) and times == sorted(times, reverse=True)
+            if not news or (is_sorted and times[-1] < since):
+                return
+        raise GatewayError(f"SaySwitch lists more than {MOST_LISTED_PAGES} pages", retry_helps=False)
+
+    def _pages_of_refunds(self) -> Iterator[tuple[list[_Object], datetime]]:
+        for page in range(1, MOST_PAGES + 1):
+            answer = self._api.ask("GET", REFUNDS_PATH, params={"page": page, "perPage": PAGE_SIZE})
+            listed = answer.said.get("data")
+            things: list[_Object] = (
+                [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+            )
+            yield things, answer.answered_at
+            if len(things) < PAGE_SIZE:
+                return
+
+    def _page_of_payments(self, page: int) -> list[_Object]:
+        for path in LIST_PATHS:
+            try:
+                said = self._api.ask("GET", path, params={"page": page, "perPage": PAGE_SIZE}).said
+            except GatewayObjectMissing:
+                continue
+            listed = said.get("data")
+            return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        raise GatewayListsNothing("SaySwitch shows no list of transactions", retry_helps=False)
 
     def _verified(self, payment_name: ObjectName) -> PaymentFact:
         fact = self.fetch("reference", payment_name.id).facts[0]
@@ -169,6 +234,15 @@ def _data_of(answer: Answer, path: str) -> _Object:
     if answer.said.get("success") is not True or not isinstance(data, dict):
         raise GatewayError(f"SaySwitch's answer to {path} does not hold what was asked for", retry_helps=False)
     return data
+
+
+def _status(payment: _Object) -> str:
+    status = payment.get("status")
+    return status.lower() if isinstance(status, str) else ""
+
+
+def _made_at(payment: _Object) -> datetime | None:
+    return first_moment(payment, "created_at", "createdAt", "paid_at")
 
 
 def _is_of(refund: _Object, number: str | None, reference: str) -> bool:
