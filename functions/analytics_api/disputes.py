@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from analytics_api.recorded import Record, RecordFilters, Records, found, listed_from_either
+from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, found_in_either, listed_from_either
+from gatehouse.backup.standing import ServedBy
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader
 from gatehouse.http_api.fields import Money, RowId
@@ -40,6 +41,13 @@ class Dispute(Record):
     closed_at: datetime | None
 
 
+class OneDispute(Dispute):
+    """A dispute, and which database it was read from."""
+
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
+
+
 router = APIRouter(tags=["disputes"])
 
 
@@ -51,7 +59,7 @@ async def list_disputes(
     return listed_from_either(request, caller, filters, "disputes", Dispute)
 
 
-@router.get("/disputes/{dispute_id}", responses=ONE, response_model=Dispute)
+@router.get("/disputes/{dispute_id}", responses=ONE, response_model=OneDispute)
 async def show_dispute(request: Request, caller: Reader, dispute_id: RowId) -> Response:
     """Show one dispute."""
-    return resource(request, found(request, caller, "dispute", dispute_id, Dispute))
+    return resource(request, found_in_either(request, caller, "dispute", dispute_id, OneDispute))

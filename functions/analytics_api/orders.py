@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from analytics_api.audit import Change
 from analytics_api.customers import Customer
 from analytics_api.payments import Payment
-from analytics_api.recorded import seen
+from analytics_api.recorded import AS_OF, seen
 from analytics_api.refunds import Refund
-from gatehouse.database.connection import Transaction
+from gatehouse.backup.reads import order_in_backup, read_from_either
+from gatehouse.backup.standing import ServedBy
+from gatehouse.database.connection import Database, Transaction
 from gatehouse.http_api.application import CHANGE, MISSING, ONE
 from gatehouse.http_api.callers import Reader, Writer, desk_of
 from gatehouse.http_api.fields import Day, Minor, Moment, Money, RowId, Switch, Word, money
@@ -56,8 +58,8 @@ class OrdersOfCustomer(Filters):
     """A page of a customer's orders."""
 
 
-class Order(BaseModel):
-    """One order."""
+class OrderState(BaseModel):
+    """What both databases know of an order."""
 
     id: int
     merchant: str
@@ -79,8 +81,13 @@ class Order(BaseModel):
     refunded: Money
     reference: str | None
     metadata: dict[str, Any] | None
-    version: int = Field(description="Grows with every change; the ETag is made of it.")
     created_at: datetime
+
+
+class Order(OrderState):
+    """One order."""
+
+    version: int = Field(description="Grows with every change; the ETag is made of it.")
     updated_at: datetime
 
 
@@ -101,6 +108,16 @@ class OrderWithItems(Order):
     """An order and what was ordered."""
 
     items: list[Item]
+
+
+class OneOrder(OrderState):
+    """An order, and which database it was read from; what the backup does not keep is null then."""
+
+    version: int | None = Field(None, description="Grows with every change; the ETag is made of it.")
+    updated_at: datetime | None = None
+    items: list[Item] | None = None
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
 
 
 class OrderSummary(OrderWithItems):
@@ -241,7 +258,9 @@ async def make_order(request: Request, caller: Writer, order: NewOrder, key: Ide
         )
         return Answer(201, _with_items(made.order, made.items).model_dump(mode="json"))
 
-    return await written_once(request, caller, key, make)
+    answer = await written_once(request, caller, key, make)
+    desk_of(request).bell().ring_for_backup()  # payments that waited for this order belong to it now
+    return answer
 
 
 @router.get("/orders/named")
@@ -264,11 +283,22 @@ async def count_orders(
     )
 
 
-@router.get("/orders/{order_id}", response_model=OrderWithItems, responses=ONE)
+@router.get("/orders/{order_id}", response_model=OneOrder, responses=ONE)
 async def show_order(request: Request, caller: Reader, order_id: RowId) -> Response:
-    """Show one order with its items."""
-    found = orders.summarise_order(desk_of(request).database(), caller.merchant, order_id)
-    return resource(request, _with_items(found.order, found.items), found.order.version)
+    """Show one order with its items; from the backup, which knows it by its payments, while the primary is away."""
+    desk = desk_of(request)
+    primary = desk.database()
+
+    def read(database: Database) -> dict[str, Any]:
+        if database is primary:
+            found = orders.summarise_order(database, caller.merchant, order_id)
+            return _with_items(found.order, found.items).model_dump()
+        kept = {"email": None, "metadata": None} | order_in_backup(database, caller.merchant, order_id)
+        return _amounts(kept, *AMOUNTS)
+
+    answer = read_from_either(primary, desk.backup(), read)
+    shown = OneOrder.model_validate(answer.found | {"served_by": answer.served_by, "as_of": answer.as_of})
+    return resource(request, shown, shown.version)
 
 
 @router.get("/orders/{order_id}/summary", response_model=OrderSummary, responses=ONE)
@@ -310,6 +340,7 @@ async def move_order(request: Request, caller: Writer, order_id: RowId, step: Or
         expected_version=expected_version(request),
         actor=caller.actor,
     )
+    desk_of(request).bell().ring_for_backup()
     return resource(request, shown_order(moved), moved.version)
 
 

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Literal, Self
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from gatehouse.backup.reads import read_from_either
+from gatehouse.backup.reads import find_in_backup, read_from_either
 from gatehouse.backup.standing import PRIMARY, ServedBy
+from gatehouse.database.connection import Database
 from gatehouse.http_api.callers import Caller, desk_of
 from gatehouse.http_api.fields import Moment, money
 from gatehouse.http_api.pages import Filters, Page, after_moment, newest_first, page
@@ -105,6 +106,22 @@ def found[Shown: Record](request: Request, caller: Caller, kind: str, row_id: in
     """Return one record; one of another merchant is as if it were not there."""
     row = browse.find_row(desk_of(request).database(), caller.merchant, kind, row_id)
     return shown.of(*seen(request, caller, f"{kind}s", [row]))
+
+
+def found_in_either[Shown: Record](
+    request: Request, caller: Caller, kind: Literal["refund", "dispute"], row_id: int, shown: type[Shown]
+) -> Shown:
+    """Return one refund or dispute, from the backup while the primary database is away."""
+    desk = desk_of(request)
+    primary = desk.database()
+
+    def read(database: Database) -> dict[str, Any]:
+        if database is primary:
+            return browse.find_row(database, caller.merchant, kind, row_id)
+        return find_in_backup(database, caller.merchant, kind, row_id)
+
+    answer = read_from_either(primary, desk.backup(), read)
+    return shown.of(answer.found, served_by=answer.served_by, as_of=answer.as_of)
 
 
 def seen(request: Request, caller: Caller, table: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -97,7 +97,9 @@ async def ask_for_refund(
 
     answer = await written_once(request, caller, key, ask)
     if jobs:
-        desk_of(request).bell().ring(jobs)
+        bell = desk_of(request).bell()
+        bell.ring(jobs)
+        bell.ring_for_backup()
     return answer
 
 

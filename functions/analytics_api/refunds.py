@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from analytics_api.recorded import Record, RecordFilters, Records, found, listed_from_either
+from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, found_in_either, listed_from_either
+from gatehouse.backup.standing import ServedBy
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader
 from gatehouse.http_api.fields import Money, RowId, Word
@@ -41,6 +42,13 @@ class Refund(Record):
     metadata: dict[str, Any] | None
 
 
+class OneRefund(Refund):
+    """A refund, and which database it was read from."""
+
+    served_by: ServedBy
+    as_of: datetime | None = AS_OF
+
+
 router = APIRouter(tags=["refunds"])
 
 
@@ -50,7 +58,7 @@ async def list_refunds(request: Request, caller: Reader, filters: Annotated[Refu
     return listed_from_either(request, caller, filters, "refunds", Refund)
 
 
-@router.get("/refunds/{refund_id}", responses=ONE, response_model=Refund)
+@router.get("/refunds/{refund_id}", responses=ONE, response_model=OneRefund)
 async def show_refund(request: Request, caller: Reader, refund_id: RowId) -> Response:
     """Show one refund."""
-    return resource(request, found(request, caller, "refund", refund_id, Refund))
+    return resource(request, found_in_either(request, caller, "refund", refund_id, OneRefund))

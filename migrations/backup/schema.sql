@@ -41,6 +41,34 @@ AS $function$
       and s.first_fact_at >= p_hour and s.first_fact_at < p_hour + interval '1 hour'
 $function$;
 
+CREATE OR REPLACE FUNCTION public.payment_of_dispute(p_dispute bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select id from payment_services
+    where disputes @> jsonb_build_array(jsonb_build_object('id', p_dispute))
+      and merchant = current_setting('gatehouse.merchant', true)
+    limit 1
+$function$;
+REVOKE ALL ON FUNCTION payment_of_dispute(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payment_of_dispute(bigint) TO gatehouse_backup_reader, gatehouse_backup_writer;
+
+CREATE OR REPLACE FUNCTION public.payment_of_refund(p_refund bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select id from payment_services
+    where refunds @> jsonb_build_array(jsonb_build_object('id', p_refund))
+      and merchant = current_setting('gatehouse.merchant', true)
+    limit 1
+$function$;
+REVOKE ALL ON FUNCTION payment_of_refund(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION payment_of_refund(bigint) TO gatehouse_backup_reader, gatehouse_backup_writer;
+
 CREATE OR REPLACE FUNCTION public.payments_of_email(p_email text)
  RETURNS SETOF bigint
  LANGUAGE sql
@@ -284,11 +312,13 @@ CREATE TABLE payment_services (
     CONSTRAINT payment_services_pkey PRIMARY KEY (id)
 );
 CREATE INDEX payment_services_customer ON public.payment_services USING btree (merchant, customer_ref) WHERE (customer_ref IS NOT NULL);
+CREATE INDEX payment_services_disputes ON public.payment_services USING gin (disputes jsonb_path_ops) WHERE (disputes IS NOT NULL);
 CREATE INDEX payment_services_email ON public.payment_services USING btree (merchant, lower(email)) WHERE (email IS NOT NULL);
 CREATE INDEX payment_services_newest ON public.payment_services USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
 CREATE INDEX payment_services_order ON public.payment_services USING btree (order_id) WHERE (order_id IS NOT NULL);
 CREATE INDEX payment_services_period ON public.payment_services USING btree (first_fact_at) INCLUDE (gateway_provider, livemode, status, currency, amount, completed_at, merchant) WHERE (merged_into IS NULL);
 CREATE INDEX payment_services_reference ON public.payment_services USING btree (merchant, reference) WHERE (reference IS NOT NULL);
+CREATE INDEX payment_services_refunds ON public.payment_services USING gin (refunds jsonb_path_ops) WHERE (refunds IS NOT NULL);
 ALTER TABLE payment_services ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON payment_services FOR ALL TO CURRENT_USER, gatehouse_backup_writer USING (true);
 CREATE POLICY own_merchant ON payment_services FOR ALL TO gatehouse_backup_reader USING ((merchant = current_setting('gatehouse.merchant'::text, true)));

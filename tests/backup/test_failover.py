@@ -9,10 +9,12 @@ import pytest
 from gatehouse.backup.tend import keep_configuration
 from gatehouse.database.connection import Database
 from gatehouse.models.api_keys import revoke_key
+from gatehouse.models.orders import create_order
 from gatehouse.sealing import Keyring
 from health import handler as health
 from tests.backup.backed_up import drained, tell_a_long_story
 from tests.http_api.api_client import Api, made_key
+from tests.store.store import DEFAULT, FESTIVAL, JOHN, PASSES
 from tests.support.database import database_at
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.proxies import ProtocolProxy
@@ -62,15 +64,19 @@ def stand(
         both.backup = None
 
 
+KINDS = ("refunds", "disputes")
 SAME = {"served_by", "as_of"}
 NOT_KEPT = {
     *("customer_id", "source", "surcharge", "invoice_number"),
     *("product_name", "product_category", "is_recurring"),
 }
+NOT_KEPT_OF_ORDERS = {"version", "updated_at", "items", "metadata", "email"}
 
 
 @pytest.mark.req("B3", "B6")
 def test_lists_one_and_history_are_the_same_from_either_database(stand: Stand) -> None:
+    ((refund,), (dispute,)) = ([each["id"] for each in stand.ask(f"/api/{kind}")["items"]] for kind in KINDS)
+    (order,) = (each["id"] for each in stand.ask("/api/orders")["items"])
     questions: list[tuple[str, dict[str, Any]]] = [
         ("/api/payments", {}),
         ("/api/payments", {"status": "partially_refunded", "gateway": "stripe"}),
@@ -79,6 +85,9 @@ def test_lists_one_and_history_are_the_same_from_either_database(stand: Stand) -
         ("/api/payments/1", {}),
         ("/api/refunds", {"payment_id": 1}),
         ("/api/disputes", {}),
+        (f"/api/refunds/{refund}", {}),
+        (f"/api/disputes/{dispute}", {}),
+        (f"/api/orders/{order}", {}),
         ("/api/audit/payments/1", {}),
     ]
     first = [stand.ask(path, **query) for path, query in questions]
@@ -91,11 +100,68 @@ def test_lists_one_and_history_are_the_same_from_either_database(stand: Stand) -
         assert (ours["served_by"], theirs["served_by"]) == ("primary", "backup"), path
         assert ours["as_of"] is None
         assert theirs["as_of"] is not None
+        if path.startswith("/api/orders/"):
+            ours, theirs = ({name: each[name] for name in each.keys() - NOT_KEPT_OF_ORDERS} for each in (ours, theirs))
         assert without(theirs) == without(ours), (path, query)
     history = stand.api.ask("/api/audit/payments/1", stand.key)
     assert history.headers["gatehouse-served-by"] == "backup"
     stand.primary.accept()
     assert stand.ask("/api/payments")["served_by"] == "primary"
+
+
+@pytest.mark.req("B3", "M7")
+def test_one_refund_dispute_or_order_is_asked_of_the_backup_and_held_to_its_merchant(
+    stand: Stand, ops: Database, api: Database, primary: Database, backup: Database
+) -> None:
+    ops.query("insert into merchants (id, name) values ('acme', 'Acme')")
+    of_another = made_key(ops, merchant="acme")
+    known = stand.ask("/api/orders")["items"][0]["id"]
+    unpaid = create_order(api, DEFAULT, FESTIVAL._replace(reference="order-2"), JOHN, PASSES, idempotency_key="o2")
+    keep_configuration(primary, backup)
+    refund, dispute = (stand.ask(f"/api/{kind}")["items"][0]["id"] for kind in KINDS)
+    stand.primary.refuse()
+    order = stand.ask(f"/api/orders/{known}")
+    assert (order["served_by"], order["status"], order["items"], order["version"]) == (
+        *("backup", "partially_refunded"),
+        *(None, None),  # not kept there
+    )
+    for path in (f"/api/refunds/{refund}", f"/api/disputes/{dispute}"):
+        assert stand.api.ask(path, of_another).status == 404
+        assert stand.api.ask(path + "9", stand.key).status == 404
+    # An order without a payment is not kept there, so nobody can say now whether there is one.
+    assert stand.api.ask(f"/api/orders/{unpaid.order.id}", stand.key).status == 503
+    assert stand.api.ask(f"/api/orders/{known}", of_another).status == 503
+
+
+@pytest.mark.req("B3")
+def test_one_refund_is_found_by_an_index(backup_database: GatehouseDatabase) -> None:
+    plan = backup_database.sql(
+        "set enable_seqscan = off; explain select id from payment_services"
+        """ where refunds @> '[{"id": 5}]' and merchant = 'default'"""
+    )
+    assert any("payment_services_refunds" in line for (line,) in plan), plan
+
+
+@pytest.mark.req("B2", "P2")
+def test_an_order_that_somebody_moves_rings_for_the_backup(
+    stand: Stand, ops: Database, primary: Database, backup: Database, keyring: Keyring
+) -> None:
+    key = made_key(ops, role="developer")
+    path = f"/api/orders/{stand.ask('/api/orders')['items'][0]['id']}"
+    shown = stand.api.ask(path, key)
+    before = stand.api.rung_for_backup
+    moved = stand.api.ask(
+        path,
+        key,
+        method="PATCH",
+        headers={"content-type": "application/json", "if-match": shown.headers["etag"]},
+        body=b'{"status": "refunded"}',
+    )
+    assert moved.status == 200, moved.text
+    assert stand.api.rung_for_backup == before + 1
+    assert drained(primary, backup, keyring).written == 1
+    stand.primary.refuse()
+    assert stand.ask(path)["status"] == "refunded"
 
 
 def without(answer: dict[str, Any]) -> dict[str, Any]:

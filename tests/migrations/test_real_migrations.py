@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pg8000.exceptions  # type: ignore[import-untyped]  # pg8000 ships no types
 import pytest
 
 from gatehouse.migrations import schema
@@ -13,7 +14,7 @@ from gatehouse.migrations.files import migrations_folder, read_migrations
 from gatehouse.migrations.sessions import Target, open_reader
 from local.postgres import PostgresServer
 from tests.conftest import DatabaseFactory
-from tests.support.gatehouse_database import OWNER, ROLE_PASSWORD, ROLES, make_roles
+from tests.support.gatehouse_database import BACKUP_ROLES, OWNER, ROLE_PASSWORD, ROLES, make_roles
 from tests.support.postgres import database_name, run_sql
 
 ByHand = Callable[[str], list[list[Any]]]
@@ -75,6 +76,24 @@ def test_every_table_with_a_merchant_is_held_by_row_level_security(
         "and (a.attname = 'merchant' or c.relname = 'merchants') and not (c.relrowsecurity and c.relforcerowsecurity)",
     )
     assert open_to_all == []
+
+
+@pytest.mark.req("M7", "T3")
+def test_only_the_roles_of_the_functions_get_in(either: Engine, postgres_server: PostgresServer) -> None:
+    """A tenant's role of the same server does not, whatever it knows."""
+    either.up()
+    name = database_name(either.target.address)
+    run_sql(postgres_server.url(), "drop role if exists stranger; create role stranger login password 'stranger'")
+    asked = "select current_user::text"
+    with pytest.raises(pg8000.exceptions.DatabaseError, match="permission denied for database"):
+        run_sql(postgres_server.url(name, "stranger", "stranger"), asked)
+    for role in ROLES if either.target.database == "primary" else BACKUP_ROLES:
+        may = f"select has_database_privilege('{role}', '{name}', 'connect')"
+        assert run_sql(postgres_server.url(), may) == [[True]], role
+    (closing,) = either.folder.glob("*_closed_to_other_roles.sql")
+    either.down(to=int(closing.name[:4]) - 1)
+    assert run_sql(postgres_server.url(name, "stranger", "stranger"), asked) == [["stranger"]]
+    run_sql(postgres_server.url(), "drop role stranger")
 
 
 @pytest.mark.req("P13")

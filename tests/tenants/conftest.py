@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 
 from gatehouse.database.connection import Database
@@ -15,6 +17,8 @@ from gatehouse.sealing import Keyring
 from gatehouse.tenants import records
 from gatehouse.tenants.credentials import Credentials
 from gatehouse.tenants.engines import Engine, Wanted
+from gatehouse.tenants.engines.api import EngineApi
+from gatehouse.tenants.engines.neon import NeonEngine
 from gatehouse.tenants.engines.plain import PlainEngine
 from gatehouse.tenants.engines.prepare import prepare_cluster
 from gatehouse.tenants.links import Links, Safety
@@ -24,6 +28,8 @@ from gatehouse.tenants.run import Place, Query, Ran, run
 from gatehouse.tenants.schema import bring_up_to_date
 from gatehouse.tenants.tokens import Issuer, Tokens
 from gatehouse.tenants.worker import Workshop, workers
+from local.gateway_apis import GatewayApi
+from local.neon_api import NeonApi
 from local.postgres import PostgresServer
 from tenants_api.api import build
 from tenants_api.desk import TenantsDesk
@@ -38,6 +44,7 @@ ISSUER = "https://auth.example.com"
 ISSUERS = (Issuer("supabase", ISSUER, "authenticated", "ES256", f"{ISSUER}/keys", "default"),)
 
 MAKER, MAKER_PASSWORD = "gatehouse_tenants", "only for tests"
+NEON_KEY = "napi_only_for_tests"
 SAFETY = Safety("off")
 ANNA = Who("default", "user:anna")
 
@@ -162,9 +169,14 @@ def shared_tenants_api() -> TenantsApi:
 @pytest.fixture
 def tenants_api(shared_tenants_api: TenantsApi, plain: House) -> TenantsApi:
     """The same over the plain cluster of this test."""
-    shared_tenants_api.house = plain
-    shared_tenants_api.rung.clear()
-    return shared_tenants_api
+    return over(shared_tenants_api, plain)
+
+
+def over(api: TenantsApi, house: House) -> TenantsApi:
+    """Return the API of tenants over a house, as if nobody had asked it before."""
+    api.house = house
+    api.rung.clear()
+    return api
 
 
 @pytest.fixture(scope="session")
@@ -204,11 +216,11 @@ def house_of(
 
 
 class Site:
-    """Tenants on the plain cluster without the platform around them: made once for all tests that only ask them."""
+    """Tenants of one engine without the platform around them: made once for all tests that only ask them."""
 
-    def __init__(self, server: PostgresServer, cluster: str) -> None:
+    def __init__(self, server: PostgresServer, engine: Engine) -> None:
         self.server = server
-        self.engine = PlainEngine(cluster, SAFETY)
+        self.engine = engine
         self.links = Links(SAFETY, 10)
         self.places: dict[str, Place] = {}
 
@@ -253,15 +265,47 @@ class Site:
             self.engine.remove_orphan(tenant)
 
 
-@pytest.fixture(scope="module")
-def site(postgres_server: PostgresServer, cluster: str) -> Iterator[Site]:
-    """Tenants that the tests of one file share."""
-    made = Site(postgres_server, cluster)
-    yield made
-    made.remove()
+@pytest.fixture(scope="session")
+def neon_account(postgres_server: PostgresServer) -> Iterator[GatewayApi]:
+    """An account at Neon, by a stand-in; every request and answer of all tests was as Neon's document says."""
+    api = GatewayApi(NeonApi(postgres_server.url(), NEON_KEY))
+    api.start()
+    yield api
+    api.stop()
+    assert api.gateway.broken == []  # type: ignore[attr-defined]  # of NeonApi
+
+
+@contextmanager
+def neon_engine(account: GatewayApi) -> Iterator[NeonEngine]:
+    """Give the engine of an account at Neon."""
+    with httpx.Client(base_url=f"{account.url}/api/v2", headers={"authorization": f"Bearer {NEON_KEY}"}) as http:
+        yield NeonEngine(EngineApi("Neon", http, sleep=lambda _: None), SAFETY)
+
+
+@pytest.fixture(scope="module", params=["plain", "neon"])
+def site(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[Site]:
+    """Tenants that the tests of one file share: once on each engine that a caller could meet."""
+    with ExitStack() as opened:
+        if request.param == "neon":
+            engine: Engine = opened.enter_context(neon_engine(request.getfixturevalue("neon_account")))
+        else:
+            engine = PlainEngine(request.getfixturevalue("cluster"), SAFETY)
+        made = Site(postgres_server, engine)
+        yield made
+        made.remove()
 
 
 @pytest.fixture
 def plain(house_of: HouseOf, cluster: str) -> House:
     """The house of the plain cluster."""
     return house_of(PlainEngine(cluster, SAFETY))
+
+
+@pytest.fixture(params=["plain", "neon"])
+def either(request: pytest.FixtureRequest, house_of: HouseOf, cluster: str) -> Iterator[House]:
+    """The house of each engine that a caller could meet, one after the other."""
+    if request.param == "plain":
+        yield house_of(PlainEngine(cluster, SAFETY))
+        return
+    with neon_engine(request.getfixturevalue("neon_account")) as engine:
+        yield house_of(engine)

@@ -13,14 +13,15 @@ from tests.support.postgres import run_sql
 from tests.tenants.conftest import ANNA, SAFETY, House
 
 
-@pytest.mark.req("T3")
-def test_every_attack_is_held(plain: House) -> None:
-    tenant, other = plain.tenant(), plain.tenant("Other")
-    place = records.place_of(plain.shop.database, ANNA, plain.shop.keyring(), plain.row(tenant))
-    prepare(plain.links, place)
-    outcomes = attack_all(plain.links, place, other, is_plain=True)
+@pytest.mark.req("T3", "T6")
+def test_every_attack_is_held(either: House) -> None:
+    is_plain = either.engine.name == "plain"  # at Neon nobody else is on the server
+    tenant, other = either.tenant(), either.tenant("Other")
+    place = records.place_of(either.shop.database, ANNA, either.shop.keyring(), either.row(tenant))
+    prepare(either.links, place)
+    outcomes = attack_all(either.links, place, other, is_plain=is_plain)
     assert [(each.attack.name, each.told) for each in outcomes if each.verdict == PASSED] == []
-    assert len(outcomes) == len(ATTACKS) > 80
+    assert len(outcomes) == sum(is_plain or not each.only_plain for each in ATTACKS) > 70
     assert len({each.name for each in ATTACKS}) == len(ATTACKS)
 
 
@@ -93,10 +94,10 @@ def test_all_tenants_are_migrated_the_canary_first(plain: House) -> None:
 
 
 @pytest.mark.req("T5")
-def test_an_export_has_every_row(plain: House) -> None:
-    tenant = plain.tenant()
-    plain.run(tenant, "create table many (n integer)")
-    plain.run(tenant, "insert into many select * from generate_series(1, 1200)")
-    lines = list(exported(credentials_of(plain.shop.keyring(), plain.row(tenant)), SAFETY))
+def test_an_export_has_every_row(either: House) -> None:
+    tenant = either.tenant()
+    either.run(tenant, "create table many (n integer)")
+    either.run(tenant, "insert into many select * from generate_series(1, 1200)")
+    lines = list(exported(credentials_of(either.shop.keyring(), either.row(tenant)), SAFETY))
     assert len(lines) == 1200
     assert lines[0] == '{"table":"public.many","row":{"n": 1}}'

@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from gatehouse.tenants import records, worker
-from gatehouse.tenants.engines.api import EngineApi
 from gatehouse.tenants.engines.neon import NeonEngine
 from gatehouse.tenants.run import Query
 from local.gateway_apis import GatewayApi
 from local.neon_api import NeonApi
 from local.postgres import PostgresServer
-from tests.tenants.conftest import ANNA, SAFETY, House, HouseOf
+from tests.tenants.conftest import ANNA, NEON_KEY, House, HouseOf, neon_engine
+from tests.tenants.test_provisioning import Killed
 
-KEY = "napi_only_for_tests"
 USER = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
 def stand_in(postgres_server: PostgresServer) -> Iterator[GatewayApi]:
-    api = GatewayApi(NeonApi(postgres_server.url(), KEY))
+    api = GatewayApi(NeonApi(postgres_server.url(), NEON_KEY))
     api.start()
     yield api
     api.stop()
@@ -29,8 +27,8 @@ def stand_in(postgres_server: PostgresServer) -> Iterator[GatewayApi]:
 
 @pytest.fixture
 def engine(stand_in: GatewayApi) -> Iterator[NeonEngine]:
-    with httpx.Client(base_url=f"{stand_in.url}/api/v2", headers={"authorization": f"Bearer {KEY}"}) as http:
-        yield NeonEngine(EngineApi("Neon", http, sleep=lambda _: None), SAFETY)
+    with neon_engine(stand_in) as made:
+        yield made
 
 
 @pytest.fixture
@@ -103,6 +101,37 @@ def test_a_lost_answer_and_then_a_removal_leave_no_project(neon: House, stand_in
     records.delete(neon.api, ANNA, tenant, grace_days=0)
     assert neon.work("remove_tenant") == ["done"]
     assert neon.engine.inventory().things == {}
+
+
+@pytest.mark.req("T1", "T6")
+def test_killed_around_every_request_it_goes_on_and_leaves_no_orphan(neon: House, engine: NeonEngine) -> None:
+    """Cut off before each request is sent, and after each was answered, a little later every time."""
+    steps = cuts = 0
+
+    def step(_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > cuts:
+            raise Killed
+
+    engine._api._http.event_hooks = {"request": [step], "response": [step]}
+    tenant = neon.asked()
+    while True:
+        steps = 0
+        try:
+            assert neon.work() == ["done"]
+        except Killed:
+            neon.let_leases_end()
+            neon.platform.sql("update jobs set attempts = 0")  # else it would be given up meanwhile
+            cuts += 1
+        else:
+            break
+    assert cuts > 6  # it was really killed, again and again
+    assert neon.row(tenant)["status"] == "active"
+    engine._api._http.event_hooks = {}
+    assert neon.engine.inventory().things.keys() == {tenant}
+    assert len(neon.things(tenant)) == 1
+    assert neon.rows(tenant, "select 1 as one") == ['{"one":1}']
 
 
 @pytest.mark.req("T1", "T6")

@@ -105,3 +105,25 @@ select
     coalesce(max((select max((e ->> 'id')::bigint) from jsonb_array_elements(events) e)), 0) as event,
     coalesce(max((select max((c ->> 'id')::bigint) from jsonb_array_elements(changes) c)), 0) as change
 from payment_services where id > 0;
+
+-- name: find_refund
+-- One refund, which lies inside its payment.
+select id, merchant, gateway, account, livemode, gateway_id, payment_id, status, amount_minor, currency, fee_minor, reason,
+       failure_code, failure_message, reference, refunded_at, metadata, first_fact_at, last_fact_at
+from refunds
+where payment_id = payment_of_refund(:id::bigint) and id = :id::bigint;
+
+-- name: find_dispute
+-- One dispute, which lies inside its payment.
+select id, merchant, gateway, account, livemode, gateway_id, payment_id, status, amount_minor, currency, fee_minor, reason,
+       outcome, is_withdrawn, respond_by, opened_at, closed_at, first_fact_at, last_fact_at
+from disputes
+where payment_id = payment_of_dispute(:id::bigint) and id = :id::bigint;
+
+-- name: find_order
+-- The state of an order, as the newest that is known of its payments says it.
+select order_state || jsonb_build_object('merchant', merchant) as order_state
+from payment_services
+where order_id = :id::bigint and order_state is not null
+order by version desc
+limit 1;

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gatehouse.backup.standing import BACKUP, PRIMARY, ServedBy, as_of
 from gatehouse.backup.writer import backup_sql
 from gatehouse.database.connection import Database
-from gatehouse.errors import ConnectionError, TimeoutError
+from gatehouse.errors import ConnectionError, NotFound, TimeoutError
 from gatehouse.models import browse
 from gatehouse.observability import log, metrics
 
@@ -74,6 +74,23 @@ def payment_in_backup(backup: Database, merchant: str, payment_id: int) -> brows
     )
     told = story.rows[0]
     return browse.PaymentStory(payment, refunds.rows, disputes.rows, told["events"], told["changes"])
+
+
+def find_in_backup(backup: Database, merchant: str, kind: Literal["refund", "dispute"], row_id: int) -> dict[str, Any]:
+    """Return one refund or dispute of a payment; raise NotFound when this merchant has none such."""
+    rows = backup.flush([backup_sql[f"find_{kind}"](id=row_id)], idempotent=True, merchant=merchant)[0].rows
+    if not rows:
+        raise NotFound(f"there is no such {kind}")
+    return rows[0]
+
+
+def order_in_backup(backup: Database, merchant: str, order_id: int) -> dict[str, Any]:
+    """Return what is kept of an order that has a payment; of another one the backup cannot say that there is none."""
+    rows = backup.flush([backup_sql.find_order(id=order_id)], idempotent=True, merchant=merchant)[0].rows
+    if not rows:
+        raise ConnectionError("only the primary database knows orders without a payment")
+    state: dict[str, Any] = rows[0]["order_state"]
+    return state
 
 
 def history_in_backup(backup: Database, merchant: str, payment_id: int) -> list[dict[str, Any]]:
