@@ -34,6 +34,7 @@ type ReportName = Literal[
     "cohorts",
     "forwarding",
     "enrichment",
+    "completeness",
     "statement",
 ]
 

@@ -75,6 +75,7 @@ REPORTS: dict[str, Report] = {
     "cohorts": Report(lambda d, w, _: members.cohorts(d, w), PERIOD, days=None),
     "forwarding": Report(lambda d, w, a: work.forwarding(d, w, app=a.app), PERIOD | {"app"}, days=1),
     "enrichment": Report(lambda d, w, _: work.enrichment(d, w), PERIOD, days=1),
+    "completeness": Report(lambda d, w, a: work.completeness(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}),
     "statement": Report(lambda d, w, a: statement.statement(d, w, gateway=a.gateway), frozenset({"month", "gateway"})),
 }
 HEALTH = frozenset(
