@@ -3,6 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV = $(shell for each in uv .local/uv/bin/uv; do "$$each" --version >/dev/null 2>&1 && { echo "$$each"; break; }; done)
 SAM := aws-sam-cli==1.170.0
+CHECKOV := checkov==3.3.30
 PORT ?= 8080
 DEMO ?= 1
 FRESH ?= 0
@@ -65,6 +66,11 @@ build: .venv/.ready ## Build the bundle without Docker: ARCH=x86_64 for a layer 
 	    "$(UV)" tool run --quiet --python $(PYTHON) --from $(SAM) sam build --build-dir "$(BUILD_DIR)"
 	@du -sm --apparent-size "$(BUILD_DIR)/GatehouseLayer" "$(BUILD_DIR)/ApiLayer" \
 	    | awk '{n = split($$2, path, "/"); print path[n] " ($(ARCH)), unzipped: " $$1 " MB of at most 60"}'
+
+# Kept apart in the same way. tests/template/test_scan.py gives it the expanded template, so `make check` and `make test` run it.
+.PHONY: scan
+scan: .venv/.ready ## Look for holes in an expanded template, EXPANDED=…; .checkov.yaml says what is left out, and why
+	@"$(UV)" tool run --quiet --python $(PYTHON) --from $(CHECKOV) checkov --config-file .checkov.yaml --file "$(EXPANDED)"
 
 .PHONY: requirements
 requirements: .venv/.ready ## Show which tests prove which requirement, and what is not proved yet

@@ -373,6 +373,7 @@ CONDITIONS: dict[str, Callable[[RunningStack], None]] = {
     "ThrottlesAlarm": more_come_at_once_than_may,
     "SignaturesRefusedAlarm": signatures_are_wrong,
     "InboxInUseAlarm": requests_wait_in_the_inbox,
+    "EventsFailingAlarm": facts_are_refused,
     "EventsFailedAlarm": facts_are_refused,
     "EnrichmentDeadLettersAlarm": letters_are_dead("EnrichmentDeadLetterQueue"),
     "ForwardingDeadLettersAlarm": letters_are_dead("ForwardingDeadLetterQueue"),
