@@ -1,8 +1,8 @@
 """python -m bench.cost [--write]: what AWS takes for a million events, and for a month in which none comes.
 
 The template says how much memory each function has, what runs by schedule, and how many alarms, dashboards, queues
-and secrets there are. Prices and times are the constants here, each with its source. The tables stand in docs/scale.md, and
-a test holds that they are the ones that this module gives: a template that becomes dearer shows.
+and secrets there are. Prices and times are the constants here, each with its source. The tables stand in docs/scale.md,
+and a test holds that they are the ones that this module gives: a template that becomes dearer shows.
 """
 
 import re
