@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
 
 # Milliseconds are what is billed: the CPU of docs/benchmarks.md, and waits of 2 ms for each round trip to Postgres, 10
-# for SQS, 200 for a gateway's or an app's answer. Each message is taken to come alone; under load up to ten share a call.
+# for SQS, 200 for a gateway's or an app's answer. Each message is taken to come alone; under load ten share a call.
 STEPS = (
     Step("recorded by its webhook, bell rung", "StripeWebhookFunction", 100, 20, 2_600, queue=False),
     Step("asked of its gateway (fees, invoices)", "InvoiceEnricherFunction", 60, 230, 1_900),
