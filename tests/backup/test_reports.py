@@ -16,7 +16,7 @@ from tests.support.database import database_at
 from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.proxies import ProtocolProxy
 
-SPRING = {"from": "2026-02-01", "to": "2026-04-30"}
+SPRING: dict[str, Any] = {"from": "2026-02-01", "to": "2026-04-30"}
 QUESTIONS: list[tuple[str, dict[str, Any]]] = [
     ("gateways", SPRING),
     ("gateways", {**SPRING, "gateway": "stripe"}),
