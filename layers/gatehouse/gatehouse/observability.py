@@ -123,6 +123,7 @@ METRICS = {
     "JobsRungAgain": Metric("Count", "Jobs that were due and not done, rung again by the sweeper."),
     "JobsWaiting": Metric("Count", "Jobs that are not done yet."),
     "JobsDead": Metric("Count", "Jobs that were given up and not taken up again."),
+    "EnrichmentTime": Metric("Milliseconds", "From the writing of a job that asks a gateway to its end."),
     "MessagesFailed": Metric("Count", "Queue messages that were reported as failed and come back."),
     "ApiTime": Metric("Milliseconds", "From a request's arrival in the API function to its answer."),
     "ApiFailures": Metric("Count", "Requests to the API that were answered with 5xx."),
