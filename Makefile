@@ -3,6 +3,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 UV = $(shell for each in uv .local/uv/bin/uv; do "$$each" --version >/dev/null 2>&1 && { echo "$$each"; break; }; done)
 SAM := aws-sam-cli==1.170.0
+CHECKOV := 3.3.30
 PORT ?= 8080
 DEMO ?= 1
 FRESH ?= 0
@@ -65,6 +66,15 @@ build: .venv/.ready ## Build the bundle without Docker: ARCH=x86_64 for a layer 
 	    "$(UV)" tool run --quiet --python $(PYTHON) --from $(SAM) sam build --build-dir "$(BUILD_DIR)"
 	@du -sm --apparent-size "$(BUILD_DIR)/GatehouseLayer" "$(BUILD_DIR)/ApiLayer" \
 	    | awk '{n = split($$2, path, "/"); print path[n] " ($(ARCH)), unzipped: " $$1 " MB of at most 60"}'
+
+# Kept apart too, but in a folder of its own: there it needs no network once it is installed, and starts at once.
+# tests/template/test_scan.py gives it the expanded template, so `make check` and `make test` run it.
+.PHONY: scan
+scan: .local/checkov-$(CHECKOV)/bin/checkov ## Look for holes in an expanded template, EXPANDED=…; .checkov.yaml says what is left out, and why
+	@$< --config-file .checkov.yaml --file "$(EXPANDED)"
+
+.local/checkov-$(CHECKOV)/bin/checkov: | .venv/.ready
+	@UV_TOOL_DIR=$(@D)/.. UV_TOOL_BIN_DIR=$(@D) "$(UV)" tool install --quiet --python $(PYTHON) checkov==$(CHECKOV)
 
 .PHONY: requirements
 requirements: .venv/.ready ## Show which tests prove which requirement, and what is not proved yet

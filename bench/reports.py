@@ -1,22 +1,28 @@
 """Reports over a year at five million payments of 500 merchants, beside the same at half a million.
 
 The numbers are compared with what plain SQL says of the payments themselves before any time is believed.
+BENCH_PAYMENTS=30000,300000 sets other sizes. Beside each time stands how many rows and pages its plan reads, which no
+load of the machine changes: until each hour holds a payment of every gateway and currency, sums grow with payments.
 """
 
+import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from statistics import quantiles
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from bench.figures import Figure
 from bench.ground import Ground, ground
 from gatehouse.database.connection import Database
+from gatehouse.database.flush import Result
+from gatehouse.database.sql import Bound, Statement
 from gatehouse.reports.ask import arguments, ask
 from gatehouse.reports.totals import ALL_MERCHANTS
 
-SMALL, LARGE = 500_000, 5_000_000
+SIZES = "500000,5000000"
 CHUNK = 50_000
 MERCHANTS = 500
 RUNS = 24
@@ -118,18 +124,57 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+class Read(NamedTuple):
+    """What the plans of one question read."""
+
+    rows: int
+    pages: int
+
+
+class Explaining:
+    """A database that explains what it is asked, and counts what the plans read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.rows = self.pages = 0
+
+    def flush(self, bounds: Sequence[Bound], *, idempotent: bool, merchant: str | None) -> list[Result]:
+        """Ask, and have each question explained."""
+        results = self._database.flush(bounds, idempotent=idempotent, merchant=merchant)
+        for each in bounds:
+            text = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {each.statement.text}"
+            statement = Statement(f"explain {each.statement.name}", "", text, each.statement.parameters)
+            [row] = self._database.flush([Bound(statement, each.values)], idempotent=True, merchant=merchant)[0].rows
+            told = row["QUERY PLAN"]
+            [whole] = json.loads(told) if isinstance(told, str) else told
+            self.pages += whole["Plan"]["Shared Hit Blocks"] + whole["Plan"]["Shared Read Blocks"]
+            self.rows += rows_read(whole["Plan"])
+        return results
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Return how many rows the scans of a plan read from tables, taken or not."""
+    below = sum(rows_read(each) for each in plan.get("Plans", ()))
+    if "Relation Name" not in plan:
+        return below
+    read = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+    return below + round(float(read) * int(plan["Actual Loops"]))
+
+
 def run() -> list[Figure]:
-    """Measure every question at half a million payments, then at five million."""
+    """Measure every question at half a million payments, then at five million, or at the sizes that are set."""
+    sizes = os.environ.get("BENCH_PAYMENTS", SIZES)
+    few, many = (int(size) for size in sizes.split(","))
     with ground() as place:
         # Like a server that holds its indexes in memory; five million payments are three gigabytes.
         place.database.sql(PREPARE)
         one, everybody = place.database.connect("api"), place.database.connect("ops", statement_milliseconds=60_000)
         try:
-            fill(place, 1, SMALL)
-            small = measured(one, everybody)
-            fill(place, SMALL + 1, LARGE)
+            fill(place, 1, few)
+            small, small_read = measured(one, everybody), explained(one, everybody)
+            fill(place, few + 1, many)
             compare(place, one, everybody)
-            large = measured(one, everybody)
+            large, large_read = measured(one, everybody), explained(one, everybody)
         finally:
             one.close()
             everybody.close()
@@ -137,7 +182,10 @@ def run() -> list[Figure]:
     for (name, whose), value in large.items():
         bound = MOST_MILLISECONDS_OF_ALL if whose == "all merchants" else MOST_MILLISECONDS_OF_ONE
         figures.append(Figure(f"{name}, {whose}, p95", value, "ms", limit=bound))
-        figures.append(Figure("    beside 500,000", value, "ms", small[name, whose], limit=MOST_TIMES_DEARER))
+        figures.append(Figure(f"    beside {few:,}", value, "ms", small[name, whose], limit=MOST_TIMES_DEARER))
+        before, now = small_read[name, whose], large_read[name, whose]
+        figures.append(Figure("    rows that its plan reads", now.rows, "rows", max(before.rows, 1)))
+        figures.append(Figure("    pages that its plan reads", now.pages, "pages", max(before.pages, 1)))
     return figures
 
 
@@ -172,6 +220,22 @@ def measured(one: Database, everybody: Database) -> dict[tuple[str, str], float]
             ("all merchants", everybody, [ALL_MERCHANTS] * RUNS),
         ):
             found[name, whose] = p95([partial(ask, database, each, report, asked, now=NOW) for each in merchants])
+    return found
+
+
+def explained(one: Database, everybody: Database) -> dict[tuple[str, str], Read]:
+    """Return what the plans of every question read, of a small merchant, of the biggest and of all."""
+    found: dict[tuple[str, str], Read] = {}
+    for name, (report, said) in QUESTIONS.items():
+        asked = arguments(**YEAR, **said)
+        for whose, database, merchant in (
+            ("one of 500", one, "merchant-250"),
+            ("the biggest", one, BIGGEST),
+            ("all merchants", everybody, ALL_MERCHANTS),
+        ):
+            explaining = Explaining(database)
+            ask(cast("Database", explaining), merchant, report, asked, now=NOW)
+            found[name, whose] = Read(explaining.rows, explaining.pages)
     return found
 
 

@@ -10,10 +10,12 @@ import typer
 from cli import output
 from cli.stored import JsonOption, as_json, moment
 from cli.target import ops_database
+from gatehouse.backup.standing import Standing as Backup
+from gatehouse.backup.standing import standing as backup_standing
 from gatehouse.database.connection import Database
 from gatehouse.errors import AwsError, DatabaseError
 from gatehouse.jobs.depths import Depth, queue_depths
-from gatehouse.models.standing import Standing, concerns_of, standing
+from gatehouse.models.standing import LATE_SECONDS, Standing, concerns_of, standing
 
 NEEDS_A_LOOK = 1
 
@@ -25,6 +27,7 @@ class Picture(NamedTuple):
     concerns: list[str]
     queues: Sequence[Depth]
     stands: Standing | None
+    backup: Backup | None
 
 
 def status(
@@ -33,7 +36,7 @@ def status(
     times: Annotated[int | None, typer.Option("--times", min=1, help="End after so many, with --watch.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show queues, jobs, gateways, apps and the database. Exit code 1 when something needs a look. Times are UTC."""
+    """Show whether money flows and what does not. Exit code 1 when something needs a look. Times are UTC."""
     database = ops_database()
     drawn = 0
     try:
@@ -54,10 +57,13 @@ def status(
 def _picture(database: Database) -> Picture:
     concerns: list[str] = []
     stands: Standing | None = None
+    backup: Backup | None = None
     queues: Sequence[Depth] = ()
     try:
         stands = standing(database)
         concerns += stands.concerns
+        backup = backup_standing(database, None)
+        concerns += concerns_of_backup(backup)
     except DatabaseError as error:
         concerns.append(f"the database does not answer: {error}")
     try:
@@ -65,7 +71,7 @@ def _picture(database: Database) -> Picture:
         concerns += concerns_of(queues)
     except AwsError as error:
         concerns.append(f"the queues are not known: {error}")
-    return Picture(datetime.now(UTC), concerns, queues, stands)
+    return Picture(datetime.now(UTC), concerns, queues, stands, backup)
 
 
 def _draw(picture: Picture) -> None:
@@ -83,6 +89,7 @@ def _draw(picture: Picture) -> None:
     if picture.stands:
         _draw_jobs(picture.stands)
         _draw_apps(picture.stands)
+        _draw_rest(picture.stands, picture.backup)
 
 
 def _draw_server(stands: Standing) -> None:
@@ -133,6 +140,44 @@ def _draw_apps(stands: Standing) -> None:
     ]
     numbers = ("Deliveries", "Taken %", "p95 s", "Waiting", "Given up")
     output.show_table(("App", *numbers), rows, right=numbers)
+
+
+def _draw_rest(stands: Standing, backup: Backup | None) -> None:
+    days, tenants = stands.completeness, stands.tenants
+    if days["listed"]:
+        share = f"{100 * days['recorded'] / days['listed']:.2f} %"
+        output.say(f"\ncompleteness of 7 days: {share} of {days['listed']}, compared at {moment(days['compared_at'])}")
+    else:
+        output.say("\ncompleteness of 7 days: nothing was listed")
+    if backup is None or not backup.is_on:
+        output.say("backup: none")
+    else:
+        output.say(
+            f"backup: {backup.lag_seconds or 0} s behind, {_known(backup.backlog)} payments wait,"
+            f" {_known(backup.refused)} refused, {_known(backup.divergent)} differ"
+        )
+    output.say(
+        f"tenants: {tenants['active']} active, {tenants['creating']} being made, {tenants['suspended']} suspended,"
+        f" {tenants['statements_today']} statements today"
+    )
+
+
+def concerns_of_backup(backup: Backup) -> list[str]:
+    """Say what of the backup needs a look; one that was never switched on needs none."""
+    if not backup.is_on:
+        return []
+    found = []
+    if (backup.lag_seconds or 0) > LATE_SECONDS:
+        found.append(f"the backup lacks what changed {backup.lag_seconds} s ago: gatehouse backup status")
+    if backup.refused:
+        found.append(f"the backup refuses {backup.refused} payments: gatehouse backup status")
+    if backup.divergent:
+        found.append(f"{backup.divergent} payments differ in the backup: gatehouse backup compare")
+    return found
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _ago(seconds: int | None) -> str | None:

@@ -31,7 +31,9 @@ def page(
     period: int = 60,
 ) -> str:
     """Return the whole page, without anything that a browser would have to fetch."""
-    parts = [f"<h1>Alarms</h1><p class=alarms>{''.join(_alarm(name, state) for name, state in states.items())}</p>"]
+    ringing_first = sorted(states.items(), key=lambda alarm: alarm[1] != State.ALARM)
+    alarms = "".join(_alarm(name, state) for name, state in ringing_first)
+    parts = [f"<h1>{_summary(list(states.values()))}</h1><p class=alarms>{alarms}</p>"]
     for name, dashboard in dashboards.items():
         widgets = "".join(_widget(widget, series, now, period) for widget in dashboard["widgets"])
         parts.append(f"<h1>{html.escape(name)}</h1><div class=grid>{widgets}</div>")
@@ -40,6 +42,14 @@ def page(
     head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Gatehouse dashboards</title>"
     body = "".join(parts) + note
     return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{body}</body></html>"
+
+
+def _summary(states: Sequence[State]) -> str:
+    """Say in a line whether anything rings."""
+    ringing = sum(state == State.ALARM for state in states)
+    if ringing:
+        return f"{ringing} of {len(states)} alarms {'rings' if ringing == 1 else 'ring'}"
+    return f"Alarms: all {len(states)} are quiet"
 
 
 def _alarm(name: str, state: State) -> str:

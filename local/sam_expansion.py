@@ -1,5 +1,6 @@
 """Reads template.yaml and expands it with SAM's own translator into plain CloudFormation, without any call to AWS."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,8 @@ def expand(document: dict[str, Any], parameters: Mapping[str, str]) -> dict[str,
     from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
     from samtranslator.utils import py27hash_fix  # type: ignore[import-untyped]
 
+    # It warns of each feature of SAM's service that a translator at home does not know of.
+    logging.getLogger("samtranslator.feature_toggle").setLevel(logging.ERROR)
     _mark_local_code(document)
     values = dict(parameters)
     py27hash_fix.to_py27_compatible_template(document, values)  # keeps the ids that SAM derives as AWS derives them

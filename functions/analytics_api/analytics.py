@@ -7,16 +7,20 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from analytics_api.recorded import GatewayName
-from gatehouse.errors import InputRefused, RequestRefused
+from gatehouse.backup.reads import read_from_either
+from gatehouse.backup.standing import BACKUP, reading_database
+from gatehouse.database.connection import Database
+from gatehouse.errors import ConnectionError, InputRefused, RequestRefused, TimeoutError
 from gatehouse.http_api.application import MISSING
 from gatehouse.http_api.callers import MERCHANT_HEADER, Caller, Reader, desk_of
 from gatehouse.http_api.fields import Day, Moment, Word
 from gatehouse.models.memberships import may_read_health_data
 from gatehouse.reports.answers import Answer
-from gatehouse.reports.ask import REPORTS, arguments, ask, is_about_health
+from gatehouse.reports.ask import REPORTS, arguments, ask, is_about_health, is_in_backup
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import QUARTER
 from gatehouse.reports.totals import ALL_MERCHANTS
+from gatehouse.settings import settings
 
 CSV = "text/csv; charset=utf-8"
 SEED_DAYS = 30
@@ -34,6 +38,7 @@ type ReportName = Literal[
     "cohorts",
     "forwarding",
     "enrichment",
+    "completeness",
     "statement",
 ]
 
@@ -170,7 +175,19 @@ def _asked(
         raise InputRefused("Each answer is of one merchant.", field=MERCHANT_HEADER, place="header")
     if is_about_health(report, asked) and not may_read_health_data(database, caller.merchant, caller.key_id):
         raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
-    return ask(database, caller.merchant, report, asked, now=now or datetime.now(UTC))
+    at = now or datetime.now(UTC)
+    backup = desk_of(request).backup() if is_in_backup(report) else None
+
+    def read(asked_of: Database) -> Answer:
+        return ask(asked_of, caller.merchant, report, asked, now=at, from_backup=asked_of is backup)
+
+    most_lag = settings().backup_most_lag_seconds
+    if backup and reading_database(database, backup, max_lag_seconds=most_lag).served_by == BACKUP:
+        try:
+            return read(backup)
+        except (ConnectionError, TimeoutError):
+            return read(database)
+    return read_from_either(database, backup, read).found
 
 
 def _told(answer: Answer) -> dict[str, str]:

@@ -19,6 +19,41 @@ def test_a_new_database_is_well_and_says_so(gatehouse: Command) -> None:
     assert "all is well" in done.stdout
     assert "none waits, none was given up" in done.stdout
     assert "nothing was forwarded and nothing waits" in done.stdout
+    assert "completeness of 7 days: nothing was listed\nbackup: none\ntenants: 0 active" in done.stdout
+
+
+@pytest.mark.req("O5", "B4")
+def test_what_is_missed_and_what_the_second_database_and_tenants_lack(
+    gatehouse: Command, gatehouse_database: GatehouseDatabase
+) -> None:
+    gatehouse_database.sql(
+        "insert into completeness (gateway, account, day, merchant, listed, recorded) values"
+        " ('stripe', 'default', (now() at time zone 'UTC')::date, 'default', 200, 150),"
+        " ('stripe', 'default', (now() at time zone 'UTC')::date - 30, 'default', 200, 0);"
+        "update backup_state set is_on = true, divergent = 2, compared_at = now();"
+        "insert into backup_changes (payment_id, merchant, changed_at, due_at, attempts, last_error)"
+        " values (1, 'default', now() - interval '1 hour', now(), 9, 'refused');"
+        "insert into platform_tenants (id, merchant, name, engine, status, max_databases, max_storage_mb,"
+        " max_requests_per_minute, max_requests_per_hour, max_requests_per_day, created_by, created_at, storage_bytes)"
+        " select 'tenant000000000' || n, 'default', 'T', 'plain', status, 1, 100, 1, 1, 1, 'ops:x',"
+        " now() - interval '1 hour', bytes"
+        " from (values (2, 'creating', null::bigint), (3, 'active', 200000000), (4, 'suspended', 5))"
+        " as t (n, status, bytes)"
+    )
+    done = gatehouse("status")
+    assert done.returncode == 1
+    for said in (
+        "needs a look: 1 day lacks 50 of 200 payments: gatehouse completeness",
+        "needs a look: 1 tenant not made after a quarter of an hour: gatehouse tenants doctor",
+        "needs a look: 1 tenant over the storage of the plan: gatehouse tenants list",
+        "s ago: gatehouse backup status",
+        "needs a look: the backup refuses 1 payments: gatehouse backup status",
+        "needs a look: 2 payments differ in the backup: gatehouse backup compare",
+        "completeness of 7 days: 75.00 % of 200",
+        "1 payments wait, 1 refused, 2 differ",
+        "tenants: 1 active, 1 being made, 1 suspended, 0 statements today",
+    ):
+        assert said in done.stdout, said
 
 
 @pytest.mark.req("O5")

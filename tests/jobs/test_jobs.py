@@ -22,6 +22,7 @@ from gatehouse.jobs.bell import NO_DELAYS, Bell, Burial
 from gatehouse.jobs.claim import Done, Hopeless, Job, Outcome, Postponed, Worker, keep_lease, sql, work_on
 from gatehouse.jobs.sweep import sweep
 from gatehouse.jobs.topics import TOPICS
+from gatehouse.observability import metrics
 from tests.conftest import DatabaseOpener
 from tests.jobs.conftest import write_jobs
 from tests.support.database import database_at
@@ -175,6 +176,21 @@ def test_a_killed_worker_costs_time_and_nothing_else(
     work_through(sqs_event(*queues.take("enrichment")), Context(), WORKERS, worker, queues.bell())
     assert statuses(effects) == {"done": 1}
     assert effects_of(effects) == {job: 1}
+
+
+@pytest.mark.req("O1", "M1")
+def test_how_long_enrichment_took_is_told(
+    effects: GatehouseDatabase, worker: Database, queues: Queues, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the writing of the job, however often it was tried, to its end."""
+    (job,) = write_jobs(effects, 1)
+    effects.sql("update jobs set created_at = now() - interval '90 s'")
+    metrics.emit()  # what others have gathered
+    capsys.readouterr()
+    assert work_on(job, WORKERS, worker, queues.bell()) == "done"
+    metrics.emit()
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "EnrichmentTime" in line]
+    assert [line["EnrichmentTime"] for line in told] == [pytest.approx(90_000, rel=0.05)]
 
 
 def test_a_workers_clock_does_not_matter(

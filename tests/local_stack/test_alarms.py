@@ -218,15 +218,64 @@ def an_app_takes_nothing(stack: RunningStack) -> None:
     )
 
 
-def the_api_fails(stack: RunningStack) -> None:
+def the_api_fails(stack: RunningStack, path: str = "/api/orders") -> None:
     """Postgres is away while somebody asks."""
     host, key = stack.facts["api_url"].removeprefix("http://"), stack.facts["api_key"]
     with outage(stack):
         for _ in range(5):
             connection = HTTPConnection(host, timeout=20)
-            connection.request("GET", "/api/orders", headers={"authorization": f"Bearer {key}"})
+            connection.request("GET", path, headers={"authorization": f"Bearer {key}"})
             assert connection.getresponse().status == 503
             connection.close()
+
+
+def the_api_of_tenants_fails(stack: RunningStack) -> None:
+    """Likewise, while somebody asks about tenants."""
+    the_api_fails(stack, "/api/v1/tenants")
+
+
+def a_tenant_cannot_be_made(stack: RunningStack) -> None:
+    """Neon refuses to make a project for it."""
+    control = stack.facts["tenants"]["neon_api_url"].partition("/api/")[0].removeprefix("http://")
+    connection = HTTPConnection(control, timeout=20)
+    fault = {"fail": {"status": 422, "method": "POST", "path": "/projects", "times": 1}}
+    connection.request("PUT", "/_control/objects", json.dumps(fault))
+    assert connection.getresponse().status < 300
+    connection.close()
+    headers = {"authorization": f"Bearer {stack.facts['api_key']}", "content-type": "application/json"}
+    statuses: list[int] = []
+
+    def ask() -> bool:
+        """Ask once more while Postgres is left alone after an outage."""
+        if 201 not in statuses and 202 not in statuses:
+            host = HTTPConnection(stack.facts["api_url"].removeprefix("http://"), timeout=30)
+            host.request("POST", "/api/v1/tenants", json.dumps({"name": "Nobody", "planType": "enterprise"}), headers)
+            statuses.append(host.getresponse().status)
+            host.close()
+        return 201 in statuses or 202 in statuses
+
+    wait_until(ask, 60)
+    wait_until(
+        lambda: run_sql(
+            stack.facts["database_url"], "select from platform_tenants where name = 'Nobody' and removed_at is not null"
+        ),
+        60,
+    )
+
+
+def a_tenant_cannot_be_measured(stack: RunningStack) -> None:
+    """A tenant's credentials are not to be unsealed, so its size is not known."""
+    url = stack.facts["database_url"]
+    run_sql(
+        url,
+        "insert into platform_tenants (id, merchant, name, engine, status, max_databases, max_storage_mb,"
+        " max_requests_per_minute, max_requests_per_hour, max_requests_per_day, sealed, key_id, created_by)"
+        " values ('tunmeasurable000', 'default', 'Unmeasurable', 'plain', 'active', 1, 100, 1, 1, 1, 'x', 'k0',"
+        " 'ops:x')",
+    )
+    provisioner = stack.supervisor.functions["TenantProvisionerFunction"]
+    wait_until(lambda: not provisioner.invoke(b"{}").failed, 60)
+    run_sql(url, "update platform_tenants set status = 'deleted', removed_at = now() where id = 'tunmeasurable000'")
 
 
 def write_backup(stack: RunningStack) -> None:
@@ -324,6 +373,7 @@ CONDITIONS: dict[str, Callable[[RunningStack], None]] = {
     "ThrottlesAlarm": more_come_at_once_than_may,
     "SignaturesRefusedAlarm": signatures_are_wrong,
     "InboxInUseAlarm": requests_wait_in_the_inbox,
+    "EventsFailingAlarm": facts_are_refused,
     "EventsFailedAlarm": facts_are_refused,
     "EnrichmentDeadLettersAlarm": letters_are_dead("EnrichmentDeadLetterQueue"),
     "ForwardingDeadLettersAlarm": letters_are_dead("ForwardingDeadLetterQueue"),
@@ -335,6 +385,9 @@ CONDITIONS: dict[str, Callable[[RunningStack], None]] = {
     "MoneyAtRiskAlarm": an_app_takes_nothing,
     "ApiFailuresAlarm": the_api_fails,
     "ReconciliationDeadLettersAlarm": letters_are_dead("ReconciliationDeadLetterQueue"),
+    "TenantErrorsAlarm": the_api_of_tenants_fails,
+    "TenantsNotMadeAlarm": a_tenant_cannot_be_made,
+    "TenantsUnmeasuredAlarm": a_tenant_cannot_be_measured,
     "TenantsDeadLettersAlarm": letters_are_dead("TenantsDeadLetterQueue"),
     "BackupDeadLettersAlarm": letters_are_dead("BackupDeadLetterQueue"),
     "BackupLagAlarm": the_backup_waits,

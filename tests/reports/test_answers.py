@@ -342,6 +342,45 @@ def test_seed_004_success_rate_by_app(
     assert everybody["deliveries"] == 4
 
 
+@pytest.mark.req("G14")
+@pytest.mark.req("M7")
+def test_completeness_adds_up_the_days_that_were_compared(
+    gatehouse_database: GatehouseDatabase, ops: Database, asked: Api, gatehouse: Command
+) -> None:
+    gatehouse_database.sql(
+        "insert into merchants (id, name) values ('acme', 'Acme');"
+        "insert into completeness (gateway, account, day, merchant, listed, recorded, found_missing) values"
+        " ('stripe', 'default', '2026-03-31', 'default', 10, 10, 0),"
+        " ('stripe', 'default', '2026-04-01', 'default', 8, 6, 2),"
+        " ('stripe', 'default', '2026-04-02', 'default', 0, 0, 0),"
+        " ('paystack', 'default', '2026-04-02', 'default', 3, 3, 1),"
+        " ('stripe', 'acme', '2026-04-02', 'acme', 5, 1, 4)"
+    )
+    key = made_key(ops)
+    april: dict[str, Any] = {"from": "2026-04-01", "to": "2026-04-30"}
+    paystack, stripe = asked.ask("/api/analytics/completeness", key, **april).body["rows"]
+    counted = ("gateway", "days", "complete_days", "listed", "recorded", "missing", "recorded_pct", "found_missing")
+    assert [paystack[name] for name in counted] == ["paystack", 1, 1, 3, 3, 0, 100.0, 1]
+    assert [stripe[name] for name in counted] == ["stripe", 2, 1, 8, 6, 2, 75.0, 2]
+    by_month = asked.ask("/api/analytics/completeness", key, by="month", gateway="stripe", **SPRING).body["rows"]
+    assert [(row["from"], row["listed"], row["recorded_pct"]) for row in by_month] == [
+        ("2026-03-01", 10, 100.0),
+        ("2026-04-01", 8, 75.0),
+    ]
+    # A day in Denver begins with the day of UTC that begins in it.
+    denver: dict[str, Any] = {"by": "day", "gateway": "stripe", "time_zone": "America/Denver"}
+    days = asked.ask("/api/analytics/completeness", key, **denver, **on("2026-03-31")).body["rows"]
+    assert [(row["from"], row["listed"]) for row in days] == [("2026-03-31", 8)]
+    assert asked.ask("/api/analytics/completeness", key, livemode="false").status == 422
+    printed = gatehouse("report", "show", "completeness", "--from", "2026-04-01", "--to", "2026-04-30", "--csv")
+    rows = list(csv.DictReader(io.StringIO(printed.stdout)))
+    assert [(row["gateway"], row["account"], row["missing"]) for row in rows] == [
+        ("paystack", "default", "0"),
+        ("stripe", "acme", "4"),
+        ("stripe", "default", "2"),
+    ]
+
+
 @pytest.mark.usefixtures("traffic")
 def test_csv_has_the_same_rows_and_no_formula(ops: Database, asked: Api, gatehouse: Command) -> None:
     with_formula = ANSWER._replace(rows=[{"reason": "=1+1", "amount": -5}]).as_csv()

@@ -27,7 +27,13 @@ RIGHTS: dict[str, tuple[str, set[str]]] = {
     "sqs:DeleteMessage": ("likewise: what is done leaves the queue", CONSUMERS),
     "sqs:GetQueueAttributes": ("likewise: Lambda scales by the queue's depth", CONSUMERS),
     "sqs:ChangeMessageVisibility": ("what could not be done comes back sooner, or later", CONSUMERS),
-    "cloudwatch:DescribeAlarms": ("the Slack channel shows alarms", {"SlackRole"}),
+    "cloudwatch:DescribeAlarms": (
+        "Slack shows alarms, and one that rings stops a rollout",
+        {"SlackRole", "RolloutRole"},
+    ),
+    "lambda:GetAlias": ("CodeDeploy sees which version of a webhook is live", {"RolloutRole"}),
+    "lambda:UpdateAlias": ("CodeDeploy gives a new version its share of the requests", {"RolloutRole"}),
+    "lambda:GetProvisionedConcurrencyConfig": ("CodeDeploy looks whether it must wait for some", {"RolloutRole"}),
     "cloudwatch:GetMetricData": ("the Slack channel shows graphs", {"SlackRole"}),
     "cloudwatch:GetMetricWidgetImage": ("the Slack channel shows graphs", {"SlackRole"}),
 }

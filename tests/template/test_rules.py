@@ -213,9 +213,9 @@ BROKEN: list[tuple[Rule, str, Any, str]] = [
     ),
     (
         rules.snapstart_has_an_alias,
-        "Resources/StripeWebhookFunction/Properties/AutoPublishAlias",
+        "Resources/AnalyticsApiFunction/Properties/AutoPublishAlias",
         GONE,
-        "StripeWebhookFunction has SnapStart and no alias",
+        "AnalyticsApiFunction has SnapStart and no alias",
     ),
     (
         rules.snapstart_without_provisioned_concurrency,

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from gatehouse.http_api.problems import of_a_fault, problem
 from gatehouse.observability import log, metrics
+from gatehouse.settings import settings
 
 type Scope = MutableMapping[str, Any]
 type Message = MutableMapping[str, Any]
@@ -113,6 +114,9 @@ def _tell(scope: Scope, status: int, milliseconds: float) -> None:
     # The route and not the path, and no query: those may hold an e-mail address.
     route = getattr(scope.get("route"), "path", "no such path")
     log.info("answered", method=scope["method"], route=route, status=status, milliseconds=round(milliseconds, 1))
-    metrics.measure("ApiTime", milliseconds)
+    function = settings().aws_lambda_function_name or "none"
+    metrics.measure("ApiTime", milliseconds, function=function)
     if status >= 500:
-        metrics.count("ApiFailures")
+        metrics.count("ApiFailures", function=function)
+    elif status >= 400:
+        metrics.count("ApiRefusals", function=function)

@@ -1,6 +1,7 @@
 """Claims a job, lets it be worked, and settles it: done, postponed or buried. The lease's token guards every write."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ class Job(NamedTuple):
     lease_token: UUID
     livemode: bool | None = None  # of the event that left it; None where no event did
     event_occurred_at: datetime | None = None  # when that event says that it happened
+    waited_seconds: float = 0.0  # since it was written, when it was claimed
 
 
 class Done(NamedTuple):
@@ -91,6 +93,7 @@ def work_on(
     if topic.fair_share is not None and beside >= topic.fair_share:
         job = _fairer(job, topic.fair_share, workers, database, bell)
         topic = TOPICS[job.topic]
+    began = time.monotonic()
     if job.attempts > topic.most_attempts:  # it kills its worker each time, so no verdict was ever written
         outcome: Outcome = Hopeless(f"its worker vanished; given up after {topic.most_attempts} attempts")
     else:
@@ -98,6 +101,9 @@ def work_on(
     verdict = _settle(job, topic, outcome, database, bell)
     if verdict in METRIC_OF:
         metrics.count(METRIC_OF[verdict], topic=job.topic)
+    if verdict == "done" and topic.queue == "enrichment":
+        taken_seconds = job.waited_seconds + time.monotonic() - began
+        metrics.measure("EnrichmentTime", taken_seconds * 1000, topic=job.topic)
     if verdict == "done" and topic.changes_payments:
         bell.ring_for_backup()
     log.info("job settled", job=job.id, topic=job.topic, outcome=verdict, attempts=job.attempts)

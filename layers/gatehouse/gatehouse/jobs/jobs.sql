@@ -17,6 +17,7 @@ where id = :id::bigint
       or (status = 'dead' and burials = :burial::integer)
   )
 returning id, topic, business_key, merchant, arguments, attempts, lease_token,
+    extract(epoch from now() - created_at)::double precision as waited_seconds,
     (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode,
     (select e.occurred_at from webhook_events e where e.id = jobs.webhook_event_id) as event_occurred_at,
     (select count(*) from jobs o where o.status = 'leased' and o.merchant = jobs.merchant and o.topic = jobs.topic
@@ -39,6 +40,7 @@ where id = (
     for update skip locked
 )
 returning id, topic, business_key, merchant, arguments, attempts, lease_token,
+    extract(epoch from now() - created_at)::double precision as waited_seconds,
     (select e.livemode from webhook_events e where e.id = jobs.webhook_event_id) as livemode,
     (select e.occurred_at from webhook_events e where e.id = jobs.webhook_event_id) as event_occurred_at,
     (select count(*) from jobs o where o.status = 'leased' and o.merchant = jobs.merchant and o.topic = jobs.topic

@@ -18,6 +18,7 @@ NEWEST_EVENTS = 20_000  # of all gateways: what is read to find the last of each
 LATE_SECONDS = 300  # a job that is due for longer than this needs a look
 OLD_TRANSACTION_SECONDS = 60
 LEAST_SUCCESS_PCT = 95.0
+LEAST_MISSING_PART = 0.01  # of what gateways list, as the alarm completeness has it
 
 
 class Standing(NamedTuple):
@@ -28,21 +29,32 @@ class Standing(NamedTuple):
     gateways: list[Row]
     apps: list[Row]
     failed_events: int
+    completeness: Row
+    tenants: Row
     concerns: list[str]
 
 
 def standing(database: Database) -> Standing:
-    """Return how the database, its jobs, the gateways and the apps stand."""
+    """Return how the database, its jobs, the gateways, the apps and the tenants stand."""
     server = health.check(database)
-    jobs, gateways, failed = database.flush(
-        [sql.jobs(), sql.last_events(most=NEWEST_EVENTS, gateways=list(NAMES)), sql.failed_events()], idempotent=True
+    jobs, gateways, failed, days, served = database.flush(
+        [
+            sql.jobs(),
+            sql.last_events(most=NEWEST_EVENTS, gateways=list(NAMES)),
+            sql.failed_events(),
+            sql.completeness(),
+            sql.tenants(),
+        ],
+        idempotent=True,
     )
+    completeness, tenants = days.rows[0], served.rows[0]
     apps = forwards.stats(database)
     failed_events = int(failed.rows[0]["failed"])
     concerns = [*_of_server(server), *_of_jobs(jobs.rows), *_of_apps(apps)]
     if failed_events:
         concerns.append(f"{_many(failed_events, 'event')} failed: gatehouse events list --status failed")
-    return Standing(server, jobs.rows, gateways.rows, apps, failed_events, concerns)
+    concerns += [*_of_days(completeness), *_of_tenants(tenants)]
+    return Standing(server, jobs.rows, gateways.rows, apps, failed_events, completeness, tenants, concerns)
 
 
 def concerns_of(depths: Sequence[Depth]) -> list[str]:
@@ -77,6 +89,20 @@ def _of_apps(rows: Iterable[Row]) -> Iterable[str]:
         rate = row["success_rate_pct"]
         if rate is not None and rate < LEAST_SUCCESS_PCT:
             yield f"{row['app']} took {rate:.1f} % of its deliveries in 24 hours: gatehouse forwards list --failed"
+
+
+def _of_days(row: Row) -> Iterable[str]:
+    missing = row["listed"] - row["recorded"]
+    if missing > LEAST_MISSING_PART * row["listed"]:
+        where = "day lacks" if row["days_lacking"] == 1 else "days lack"
+        yield f"{row['days_lacking']} {where} {missing} of {row['listed']} payments: gatehouse completeness"
+
+
+def _of_tenants(row: Row) -> Iterable[str]:
+    if row["late"]:
+        yield f"{_many(row['late'], 'tenant')} not made after a quarter of an hour: gatehouse tenants doctor"
+    if row["over_storage"]:
+        yield f"{_many(row['over_storage'], 'tenant')} over the storage of the plan: gatehouse tenants list"
 
 
 def _many(count: int | None, what: str) -> str:

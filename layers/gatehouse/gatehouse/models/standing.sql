@@ -33,3 +33,25 @@ order by g.place;
 -- name: failed_events
 -- Events whose facts were refused and that nobody has taken up again.
 select count(*) as failed from webhook_events where status = 'failed';
+
+-- name: completeness
+-- What gateways listed and what of it was recorded, of the days that were compared last and not longer than a week ago.
+select coalesce(sum(listed), 0)::bigint as listed, coalesce(sum(recorded), 0)::bigint as recorded,
+    count(*) filter (where recorded < listed) as days_lacking, max(checked_at) as compared_at
+from completeness
+where day > (now() at time zone 'UTC')::date - 7;
+
+-- name: tenants
+-- Tenants by how they stand, those that use up their storage, and what became of statements today.
+with standing as (
+    select count(*) filter (where status = 'active') as active, count(*) filter (where status = 'creating') as creating,
+        count(*) filter (where status = 'suspended') as suspended,
+        count(*) filter (where status = 'creating' and created_at < now() - interval '15 minutes') as late,
+        count(*) filter (where storage_bytes > max_storage_mb * 1048576::bigint) as over_storage
+    from platform_tenants where removed_at is null
+),
+today as (
+    select coalesce(sum(query_executions), 0)::bigint as statements_today from tenant_usage_slots
+    where date = (now() at time zone 'UTC')::date
+)
+select * from standing, today;

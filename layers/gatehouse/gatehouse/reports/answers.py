@@ -10,6 +10,7 @@ from gatehouse.money import EXPONENTS, to_decimal
 
 Row = dict[str, Any]
 PRIMARY = "primary"
+BACKUP = "backup"
 
 
 class Answer(NamedTuple):

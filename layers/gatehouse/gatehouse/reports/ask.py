@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from gatehouse.database.connection import Database
 from gatehouse.errors import NotFound, ValidationError
 from gatehouse.reports import members, money, sold, statement, work
-from gatehouse.reports.answers import Answer, Row
+from gatehouse.reports.answers import BACKUP, PRIMARY, Answer, Row
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import DEFAULT_DAYS, Period, period
 from gatehouse.reports.totals import Cells, Wanted
@@ -41,6 +41,7 @@ class Report(NamedTuple):
     make: Asker
     takes: frozenset[str]
     days: int | None = DEFAULT_DAYS
+    is_in_backup: bool = False  # all that it needs is there too
 
 
 PERIOD = frozenset({"first", "last", "since", "until"})
@@ -61,11 +62,17 @@ def _revenue(database: Database, wanted: Wanted, asked: Asked) -> tuple[Cells, l
 
 
 REPORTS: dict[str, Report] = {
-    "gateways": Report(lambda d, w, a: money.by_gateway(d, w, gateway=a.gateway), PERIOD | {"gateway"}),
+    "gateways": Report(
+        lambda d, w, a: money.by_gateway(d, w, gateway=a.gateway), PERIOD | {"gateway"}, is_in_backup=True
+    ),
     "revenue": Report(_revenue, PERIOD | {"by", "gateway", "app"}),
     "breakdown": Report(_breakdown, PERIOD | {"by", "per"}),
-    "success": Report(lambda d, w, a: money.success(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}),
-    "declines": Report(lambda d, w, a: money.declines(d, w, gateway=a.gateway), PERIOD | {"gateway"}),
+    "success": Report(
+        lambda d, w, a: money.success(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}, is_in_backup=True
+    ),
+    "declines": Report(
+        lambda d, w, a: money.declines(d, w, gateway=a.gateway), PERIOD | {"gateway"}, is_in_backup=True
+    ),
     "refunds": Report(lambda d, w, a: money.going_back(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}),
     "orders": Report(
         lambda d, w, a: sold.order_statistics(d, w, event=a.event_id), PERIOD | {"by", "event_id"}, days=None
@@ -75,6 +82,7 @@ REPORTS: dict[str, Report] = {
     "cohorts": Report(lambda d, w, _: members.cohorts(d, w), PERIOD, days=None),
     "forwarding": Report(lambda d, w, a: work.forwarding(d, w, app=a.app), PERIOD | {"app"}, days=1),
     "enrichment": Report(lambda d, w, _: work.enrichment(d, w), PERIOD, days=1),
+    "completeness": Report(lambda d, w, a: work.completeness(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}),
     "statement": Report(lambda d, w, a: statement.statement(d, w, gateway=a.gateway), frozenset({"month", "gateway"})),
 }
 HEALTH = frozenset(
@@ -83,15 +91,20 @@ HEALTH = frozenset(
 ALWAYS = frozenset({"time_zone", "livemode"})
 
 
-def ask(database: Database, merchant: str, name: str, asked: Asked, *, now: datetime) -> Answer:
-    """Return the answer of a report for one merchant, or for all of them together."""
+def ask(
+    database: Database, merchant: str, name: str, asked: Asked, *, now: datetime, from_backup: bool = False
+) -> Answer:
+    """Return the answer of a report for one merchant, or for all of them together.
+
+    With `from_backup` it is the backup database that is asked: for one merchant, and for what it can answer.
+    """
     report = REPORTS.get(name)
     if report is None:
         raise NotFound(f"there is no report {name[:40]!r}; there are {', '.join(REPORTS)}")
     for field, value in asked._asdict().items():
         if value is not None and field not in report.takes | ALWAYS:
             raise ValidationError.of_field(SAID.get(field, field), f"is nothing that the report {name} takes")
-    wanted = Wanted(merchant, _period(name, report, asked, now), asked.livemode)
+    wanted = Wanted(merchant, _period(name, report, asked, now), asked.livemode, from_backup)
     cells, rows = report.make(database, wanted, asked)
     return Answer(
         report=name,
@@ -103,6 +116,7 @@ def ask(database: Database, merchant: str, name: str, asked: Asked, *, now: date
         time_zone=asked.time_zone,
         as_of=cells.as_of,
         rows=rows,
+        served_by=BACKUP if from_backup else PRIMARY,
     )
 
 
@@ -122,6 +136,11 @@ def _period(name: str, report: Report, asked: Asked, now: datetime) -> Period:
         by=asked.by,
         days=report.days,
     )
+
+
+def is_in_backup(name: str) -> bool:
+    """Tell whether the backup database can answer a report as the primary does."""
+    return name in REPORTS and REPORTS[name].is_in_backup
 
 
 def is_about_health(name: str, asked: Asked) -> bool:

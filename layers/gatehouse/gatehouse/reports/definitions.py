@@ -83,6 +83,13 @@ DEFINITIONS = {
         "Jobs created in the period, by topic: done, waiting and given up as they are now; the time is from a job's"
         " creation to its end, of those that are done.",
     ),
+    "completeness": Definition(
+        "How much of what gateways list was recorded",
+        "Payments and refunds that the gateway of an account lists for a day of UTC, beside those of them that were"
+        " recorded when that day was compared last; days that begin in the period and were compared. What was"
+        " missing then was asked for at once, so a day compared again is complete unless the gateway refuses. Found"
+        " missing counts what all comparisons of a day missed; compared since is the oldest of the comparisons.",
+    ),
     "statement": Definition(
         "Monthly financial statement, tied to payouts",
         "A calendar month of the time zone, by gateway and currency. Owed is what came in less refunds, fees and"

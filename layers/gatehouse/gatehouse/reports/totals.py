@@ -10,6 +10,7 @@ from gatehouse.database.sql import Bound, load_statements
 from gatehouse.reports.periods import Period, Slot, pieces
 
 sql = load_statements(Path(__file__).with_name("totals.sql"))
+backup_sql = load_statements(Path(__file__).with_name("backup.sql"))
 
 type Breakdown = Literal["gateway", "app", "method", "category", "failure", "duration", "order", "item"]
 Row = dict[str, Any]
@@ -25,6 +26,7 @@ class Wanted(NamedTuple):
     merchant: str  # ALL_MERCHANTS for all of them together
     period: Period
     livemode: bool = True
+    from_backup: bool = False  # asked of the backup database, which has payments and no sums
 
     @property
     def seen_by(self) -> str | None:
@@ -51,6 +53,17 @@ def question(
     apart: bool = True,
 ) -> Bound:
     """Return a statement that reads cells of one breakdown: of one value where it is given, else apart or summed up."""
+    if wanted.from_backup:
+        return backup_sql[statement](
+            merchant=wanted.merchant,
+            livemode=wanted.livemode,
+            breakdown=breakdown,
+            value=value,
+            detail=detail,
+            since=wanted.period.since,
+            until=wanted.period.until,
+            starts=[slot.since for slot in slots],
+        )
     ranges = pieces(slots, levels_of(breakdown, wanted.merchant))
     return sql[statement](
         merchant=wanted.merchant,
@@ -71,7 +84,10 @@ def question(
 
 def read_cells(database: Database, wanted: Wanted, slots: list[Slot], *questions: Bound) -> Cells:
     """Ask in one flush; the merchant of the flush is the one whose figures are wanted."""
-    as_of = sql.as_of(merchant=wanted.merchant, most_outstanding=MOST_OUTSTANDING)
+    if wanted.from_backup:
+        as_of = backup_sql.as_of()
+    else:
+        as_of = sql.as_of(merchant=wanted.merchant, most_outstanding=MOST_OUTSTANDING)
     first, *found = database.flush([as_of, *questions], idempotent=True, merchant=wanted.seen_by)
     return Cells(first.rows[0]["as_of"], slots, [each.rows for each in found])
 

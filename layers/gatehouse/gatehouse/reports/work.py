@@ -1,9 +1,10 @@
-"""Reports on the work that follows events: deliveries to apps, and what is fetched from gateways."""
+"""Reports on the work that follows events: deliveries to apps, what is fetched from gateways, and what was missed."""
 
 from pathlib import Path
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
+from gatehouse.errors import ValidationError
 from gatehouse.reports.answers import Row, percent
 from gatehouse.reports.totals import Cells, Wanted, read_cells
 
@@ -50,6 +51,31 @@ def enrichment(database: Database, wanted: Wanted) -> tuple[Cells, list[Row]]:
             "tries": row["tries"],
             "p50_seconds": _rounded(row["p50_seconds"]),
             "p95_seconds": _rounded(row["p95_seconds"]),
+        }
+        for row in cells.rows[0]
+    ]
+
+
+def completeness(database: Database, wanted: Wanted, *, gateway: str | None = None) -> tuple[Cells, list[Row]]:
+    """Return by account how much of what its gateway lists was recorded, as each day was compared last."""
+    if not wanted.livemode:
+        raise ValidationError.of_field("livemode", "cannot be chosen: days are compared whole, whatever mode they hold")
+    slots = wanted.period.slots()
+    asked = {**_asked(wanted), "gateway": gateway, "starts": [slot.since for slot in slots]}
+    cells = read_cells(database, wanted, slots, sql.completeness(**asked))
+    return cells, [
+        {
+            **({"from": slots[row["slot"]].label} if slots[row["slot"]].label else {}),
+            "gateway": row["gateway"],
+            "account": row["account"],
+            "days": row["days"],
+            "complete_days": row["complete_days"],
+            "listed": row["listed"],
+            "recorded": row["recorded"],
+            "missing": row["listed"] - row["recorded"],
+            "recorded_pct": percent(row["recorded"], row["listed"]),
+            "found_missing": row["found_missing"],
+            "compared_since": row["compared_since"],
         }
         for row in cells.rows[0]
     ]

@@ -54,3 +54,16 @@ where topic <> 'forward' and created_at >= :since::timestamptz and created_at < 
   and (:merchant::text = '*' or merchant = :merchant::text)
 group by topic
 order by topic;
+
+-- name: completeness
+-- What gateways listed beside what was recorded, by account, of the days of UTC that begin in the period.
+select width_bucket(day::timestamp at time zone 'UTC', :starts::timestamptz[]) - 1 as slot, gateway, account,
+    count(*) as days, count(*) filter (where recorded = listed) as complete_days, sum(listed)::bigint as listed,
+    sum(recorded)::bigint as recorded, sum(found_missing)::bigint as found_missing, min(checked_at) as compared_since
+from completeness
+where day >= (:since::timestamptz at time zone 'UTC')::date and day::timestamp at time zone 'UTC' >= :since::timestamptz
+  and day::timestamp at time zone 'UTC' < :until::timestamptz
+  and (:merchant::text = '*' or merchant = :merchant::text)
+  and (:gateway::text is null or gateway = :gateway::text)
+group by 1, 2, 3
+order by 1, 2, 3;

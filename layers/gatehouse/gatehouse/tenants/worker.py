@@ -18,7 +18,7 @@ from gatehouse.tenants.credentials import Credentials
 from gatehouse.tenants.engines import Engine, Wanted
 from gatehouse.tenants.links import Safety
 from gatehouse.tenants.names import names_of
-from gatehouse.tenants.records import Row, credentials_of, sql
+from gatehouse.tenants.records import MEGABYTE, Row, credentials_of, sql
 from gatehouse.tenants.schema import bring_up_to_date
 
 OTHER_JOB_SECONDS = 5.0
@@ -113,7 +113,8 @@ def remove_branch(shop: Workshop, job: Job, row: Row) -> Outcome:
 
 def measure(shop: Workshop, engines: tuple[str, ...]) -> int:
     """Measure how large the tenants' databases are, and forget windows that are over; return how many were measured."""
-    measured = 0
+    measured = unmeasured = 0
+    shares = [0.0]  # of the storage that each plan allows
     for name in engines:
         engine = shop.engine(name)
         for row in shop.database.query(sql.present, engine=name):
@@ -123,11 +124,16 @@ def measure(shop: Workshop, engines: tuple[str, ...]) -> int:
                 size = engine.storage_bytes(wanted(shop, row))
             except GatehouseError as error:
                 log.warning("a tenant's storage could not be measured", tenant=row["id"], reason=str(error))
+                unmeasured += 1
                 continue
+            shares.append(100 * size / (row["max_storage_mb"] * MEGABYTE))
             shop.database.query(sql.storage_measured, tenant=row["id"], bytes=size)
             measured += 1
     shop.database.query(sql.forget_windows)
     metrics.count("TenantsMeasured", measured)
+    metrics.count("TenantsUnmeasured", unmeasured)
+    metrics.measure("TenantFullest", max(shares))
+    metrics.measure("TenantsOverLimit", sum(share > 100 for share in shares))
     return measured
 
 

@@ -1,0 +1,110 @@
+"""Reports that ask much are read from the backup while it is near, and say so; the figures are those of the primary."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gatehouse.backup.tend import keep_configuration
+from gatehouse.database.connection import Database
+from gatehouse.intake.record import record
+from gatehouse.sealing import Keyring
+from tests.backup.backed_up import drained
+from tests.http_api.api_client import Api, made_key
+from tests.reports.traffic import stories
+from tests.support.database import database_at
+from tests.support.gatehouse_database import GatehouseDatabase
+from tests.support.proxies import ProtocolProxy
+
+SPRING: dict[str, Any] = {"from": "2026-02-01", "to": "2026-04-30"}
+QUESTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("gateways", SPRING),
+    ("gateways", {**SPRING, "gateway": "stripe"}),
+    ("success", {**SPRING, "by": "week", "time_zone": "America/Denver"}),
+    ("success", {**SPRING, "livemode": "false"}),
+    ("declines", SPRING),
+]
+
+
+@pytest.fixture(scope="module")
+def both() -> Api:
+    """The API over two databases."""
+    return Api()
+
+
+@pytest.fixture
+def between(
+    both: Api,
+    primary: Database,
+    backup: Database,
+    intake: Database,
+    ops: Database,
+    keyring: Keyring,
+    gatehouse_database: GatehouseDatabase,
+    backup_database: GatehouseDatabase,
+) -> Iterator[tuple[Api, ProtocolProxy, ProtocolProxy, str]]:
+    """Random traffic of two merchants in both databases, and the API between them: each can be taken away."""
+    gatehouse_database.sql("insert into merchants (id, name) values ('acme', 'Acme')")
+    for each in stories(5, 30, merchants=("default", "acme")):
+        record(intake, each, keyring)
+    key = made_key(ops)
+    drained(primary, backup, keyring)
+    keep_configuration(primary, backup)
+    backup_database.sql("select sync_payment_to_backup('only', 'here', 'stripe', 'x', 5, 'failed', '{}')")
+    with ProtocolProxy(gatehouse_database.port) as to_primary, ProtocolProxy(backup_database.port) as to_backup:
+        both.database = database_at(gatehouse_database.through(to_primary.port).url("api"))
+        both.backup = database_at(backup_database.through(to_backup.port).url("backup_reader"))
+        yield both, to_primary, to_backup, key
+        both.database.close()
+        both.backup.close()
+        both.backup = None
+
+
+def answers(api: Api, key: str) -> list[dict[str, Any]]:
+    """Ask every question; return the answers."""
+    told = [api.ask(f"/api/analytics/{report}", key, **query) for report, query in QUESTIONS]
+    assert [each.status for each in told] == [200] * len(told), [each.text for each in told]
+    return [each.body for each in told]
+
+
+@pytest.mark.req("B3", "B6")
+def test_the_same_figures_from_whichever_database_is_asked(
+    between: tuple[Api, ProtocolProxy, ProtocolProxy, str], gatehouse_database: GatehouseDatabase
+) -> None:
+    api, primary, backup, key = between
+    near = answers(api, key)
+    assert {each["served_by"] for each in near} == {"backup"}
+    assert all(each["rows"] for each in near)
+
+    gatehouse_database.sql(
+        "insert into backup_changes (payment_id, merchant, changed_at, due_at)"
+        " values (1, 'default', now() - interval '61 seconds', now() + interval '1 hour')"
+    )
+    behind = answers(api, key)
+    assert {each["served_by"] for each in behind} == {"primary"}
+    assert [each["rows"] for each in behind] == [each["rows"] for each in near]
+    whole = api.ask("/api/payments/analytics", key, days=3660)
+    gatehouse_database.sql("delete from backup_changes")
+
+    seed = api.ask("/api/payments/analytics", key, days=3660)
+    assert (whole.headers["gatehouse-served-by"], seed.headers["gatehouse-served-by"]) == ("primary", "backup")
+    assert seed.body == whole.body
+    primary.refuse()
+    assert [each["rows"] for each in answers(api, key)] == [each["rows"] for each in near]
+    assert api.ask("/api/payments/analytics", key, days=3660).body == seed.body
+    primary.accept()
+    backup.refuse()
+    there = answers(api, key)
+    assert {each["served_by"] for each in there} == {"primary"}
+    assert [each["rows"] for each in there] == [each["rows"] for each in near]
+
+
+@pytest.mark.req("B3")
+def test_what_the_backup_cannot_answer_is_asked_of_the_primary(
+    between: tuple[Api, ProtocolProxy, ProtocolProxy, str],
+) -> None:
+    api, primary, _backup, key = between
+    assert api.ask("/api/analytics/revenue", key, **SPRING).body["served_by"] == "primary"
+    primary.refuse()
+    away = api.ask("/api/analytics/revenue", key, **SPRING)
+    assert away.status == 503
