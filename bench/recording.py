@@ -127,6 +127,8 @@ def _pgbench_value(name: str, value: Any, event_id: str) -> tuple[str, str | Non
     """Return how a parameter is written in the script, and what the variable of its name holds."""
     if value is None:
         return "null", None
+    if value == "":  # pgbench takes no empty variable
+        return "''", None
     if name == "name_locks":
         return f"array[{', '.join(f':fresh::bigint + {each}' for each in range(len(value)))}]", None
     if isinstance(value, bool):

@@ -70,6 +70,7 @@ class RunOptions:
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
     postgres_binaries: Path | None = None
     schedule_every_seconds: float | None = None  # in the place of every schedule
+    first_backoff_seconds: float = 1.0  # after a batch of a queue that failed; twice as long after the next
 
 
 class Supervisor:
@@ -361,6 +362,7 @@ class Supervisor:
                 function,
                 lambda: self._aws_client("sqs"),
                 on_batch=partial(self.terminal.batch, function.short_name, logical_ids[mapping.queue_url]),
+                first_backoff_seconds=self.options.first_backoff_seconds,
             )
             self._started.callback(poller.stop)
             poller.start()

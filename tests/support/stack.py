@@ -51,13 +51,14 @@ class RunningStack:
 
 
 def own_options(**changes: Any) -> RunOptions:
-    """Return options for a stack of its own: free ports, a temporary folder, and no waiting for the disk."""
+    """Return options for a stack of its own: free ports, a temporary folder, no waiting for the disk or an outage."""
     settings = {name: value for name, value in FAST_SETTINGS.items() if name != "log_min_messages"}
     options = RunOptions(
         port=free_port(),
         folder=Path(tempfile.mkdtemp(prefix="gatehouse-test-stack-")),
         postgres_settings={**settings, "max_connections": "100"},
         postgres_binaries=chosen_binaries(),
+        first_backoff_seconds=0.2,
     )
     return replace(options, **changes)
 
