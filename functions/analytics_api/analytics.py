@@ -16,7 +16,7 @@ from gatehouse.http_api.callers import MERCHANT_HEADER, Caller, Reader, desk_of
 from gatehouse.http_api.fields import Day, Moment, Word
 from gatehouse.models.memberships import may_read_health_data
 from gatehouse.reports.answers import Answer
-from gatehouse.reports.ask import REPORTS, arguments, ask, is_about_health, is_in_backup
+from gatehouse.reports.ask import REPORTS, arguments, ask, in_backup, is_about_health
 from gatehouse.reports.definitions import DEFINITIONS
 from gatehouse.reports.periods import QUARTER
 from gatehouse.reports.totals import ALL_MERCHANTS
@@ -176,13 +176,14 @@ def _asked(
     if is_about_health(report, asked) and not may_read_health_data(database, caller.merchant, caller.key_id):
         raise RequestRefused("The key may not see health data.", code="HEALTH_DATA_NOT_ALLOWED", status=403)
     at = now or datetime.now(UTC)
-    backup = desk_of(request).backup() if is_in_backup(report) else None
+    kept = in_backup(report, asked)
+    backup = desk_of(request).backup() if kept != "not" else None
 
     def read(asked_of: Database) -> Answer:
         return ask(asked_of, caller.merchant, report, asked, now=at, from_backup=asked_of is backup)
 
     most_lag = settings().backup_most_lag_seconds
-    if backup and reading_database(database, backup, max_lag_seconds=most_lag).served_by == BACKUP:
+    if backup and kept == "whole" and reading_database(database, backup, max_lag_seconds=most_lag).served_by == BACKUP:
         try:
             return read(backup)
         except (ConnectionError, TimeoutError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gatehouse.database.connection import Database
 from gatehouse.errors import NotFound, ValidationError
@@ -41,7 +41,8 @@ class Report(NamedTuple):
     make: Asker
     takes: frozenset[str]
     days: int | None = DEFAULT_DAYS
-    is_in_backup: bool = False  # all that it needs is there too
+    # Whether the backup database can answer it: as the primary does, or nearly, and so only while that is away.
+    in_backup: Literal["whole", "nearly", "not"] = "not"
 
 
 PERIOD = frozenset({"first", "last", "since", "until"})
@@ -63,17 +64,19 @@ def _revenue(database: Database, wanted: Wanted, asked: Asked) -> tuple[Cells, l
 
 REPORTS: dict[str, Report] = {
     "gateways": Report(
-        lambda d, w, a: money.by_gateway(d, w, gateway=a.gateway), PERIOD | {"gateway"}, is_in_backup=True
+        lambda d, w, a: money.by_gateway(d, w, gateway=a.gateway), PERIOD | {"gateway"}, in_backup="whole"
     ),
-    "revenue": Report(_revenue, PERIOD | {"by", "gateway", "app"}),
-    "breakdown": Report(_breakdown, PERIOD | {"by", "per"}),
+    "revenue": Report(_revenue, PERIOD | {"by", "gateway", "app"}, in_backup="nearly"),
+    "breakdown": Report(_breakdown, PERIOD | {"by", "per"}, in_backup="nearly"),
     "success": Report(
-        lambda d, w, a: money.success(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}, is_in_backup=True
+        lambda d, w, a: money.success(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}, in_backup="whole"
     ),
     "declines": Report(
-        lambda d, w, a: money.declines(d, w, gateway=a.gateway), PERIOD | {"gateway"}, is_in_backup=True
+        lambda d, w, a: money.declines(d, w, gateway=a.gateway), PERIOD | {"gateway"}, in_backup="whole"
     ),
-    "refunds": Report(lambda d, w, a: money.going_back(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}),
+    "refunds": Report(
+        lambda d, w, a: money.going_back(d, w, gateway=a.gateway), PERIOD | {"by", "gateway"}, in_backup="nearly"
+    ),
     "orders": Report(
         lambda d, w, a: sold.order_statistics(d, w, event=a.event_id), PERIOD | {"by", "event_id"}, days=None
     ),
@@ -138,9 +141,11 @@ def _period(name: str, report: Report, asked: Asked, now: datetime) -> Period:
     )
 
 
-def is_in_backup(name: str) -> bool:
-    """Tell whether the backup database can answer a report as the primary does."""
-    return name in REPORTS and REPORTS[name].is_in_backup
+def in_backup(name: str, asked: Asked) -> Literal["whole", "nearly", "not"]:
+    """Tell whether the backup database can answer; by category or type of item it cannot."""
+    if name not in REPORTS or asked.per in ("category", "item_type"):
+        return "not"
+    return REPORTS[name].in_backup
 
 
 def is_about_health(name: str, asked: Asked) -> bool:

@@ -54,6 +54,7 @@ def question(
 ) -> Bound:
     """Return a statement that reads cells of one breakdown: of one value where it is given, else apart or summed up."""
     if wanted.from_backup:
+        told = {"apart": apart} if "apart" in backup_sql[statement].parameters else {}
         return backup_sql[statement](
             merchant=wanted.merchant,
             livemode=wanted.livemode,
@@ -63,6 +64,7 @@ def question(
             since=wanted.period.since,
             until=wanted.period.until,
             starts=[slot.since for slot in slots],
+            **told,
         )
     ranges = pieces(slots, levels_of(breakdown, wanted.merchant))
     return sql[statement](
