@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ def test_two_clinics_are_told_of_payments_while_the_api_stumbles_and_each_sees_i
         )
 
     for clinic in ("north", "south"):
-        wait_until(lambda clinic=clinic: told(clinic), seconds=90)
+        wait_until(partial(told, clinic), seconds=90)
         assert told(clinic) == [
             [f"Pat of {clinic}", "Uncategorized", "active", "completed", "Never Heard Of", f"Pat of {clinic}"]
         ]
