@@ -1,15 +1,19 @@
 """Clinics at MX Merchant from a list to their payments: imported, subscribed, checked, told, and brought up to date."""
 
 import csv
+import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from local.gateway_apis import GatewayApi
+from local.gateway_apis import Fault, GatewayApi
 from tests.end_to_end.test_ops_commands import done, gatehouse
+from tests.support.gateway_samples import samples
 from tests.support.postgres import run_sql
 from tests.support.stack import RunningStack, wait_until
 
@@ -183,3 +187,48 @@ def test_a_clinic_that_is_switched_off_gets_nothing(clinics: RunningStack, tmp_p
     again = gatehouse(stack, "reconcile", "--gateway", "mx_merchant", "--account", "off", "--days", "1")
     assert again.returncode == 1
     assert "no account to compare" in again.stderr
+
+
+@pytest.mark.req("M1", "M2", "M3", "M6", "M7", "G7")
+def test_two_clinics_are_told_of_payments_while_the_api_stumbles_and_each_sees_its_own(
+    clinics: RunningStack, api: GatewayApi
+) -> None:
+    stack = clinics
+    api.fail_with(Fault("500", times=2))
+    for clinic in ("north", "south"):
+        event = {
+            **json.loads(samples("mx_merchant")["PaymentSuccess__2026"].read_bytes()),
+            "merchantId": str(IDS[clinic]),
+            "id": f"70000{IDS[clinic]}",
+            "invoiceId": f"71000{IDS[clinic]}",
+            "invoiceNumber": f"{IDS[clinic]}",
+            "customer": f"Pat of {clinic}",
+            "customerNumber": "SAME-CODE",
+            "customFields": {"product": "Never Heard Of"},
+        }
+        address = f"{stack.facts['api_url']}/webhooks/mx_merchant/{clinic}/{TOKENS[clinic]}"
+        assert httpx.post(address, json=event, timeout=30, trust_env=False).status_code == 200
+
+    def told(clinic: str) -> list[list[Any]]:
+        return run_sql(
+            stack.facts["database_url"],
+            "select m.name, m.category, m.status, p.status, p.product_name, i.customer_name from memberships m"
+            " join payments p on p.merchant = m.merchant and p.customer_ref = m.customer_ref"
+            " join invoices i on i.merchant = p.merchant and i.gateway_id = p.invoice_ref"
+            f" where m.merchant = '{clinic}' and m.customer_ref = 'SAME-CODE'",
+        )
+
+    for clinic in ("north", "south"):
+        wait_until(partial(told, clinic), seconds=90)
+        assert told(clinic) == [
+            [f"Pat of {clinic}", "Uncategorized", "active", "completed", "Never Heard Of", f"Pat of {clinic}"]
+        ]
+    assert "Never Heard Of" in done(stack, "products", "review", "--merchant", "north")
+    done(stack, "products", "set", "Never Heard Of", "Vitamins", "--merchant", "north")
+    assert [row[1] for row in told("north")] == ["Vitamins"]
+    assert [row[1] for row in told("south")] == ["Uncategorized"], "it is another clinic's to say"
+    key = done(stack, "keys", "create", "desk", "--merchant", "north").split()[-1]
+    with httpx.Client(base_url=stack.facts["api_url"], timeout=30, trust_env=False) as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        shown = client.get("/api/memberships", params={"text": "SAME-CODE"}).json()["items"]
+    assert [(each["name"], each["category"]) for each in shown] == [("Pat of north", "Vitamins")]
