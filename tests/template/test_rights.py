@@ -10,7 +10,7 @@ CONSUMERS = {
     *("InvoiceEnricherFunction", "EventForwarderFunction", "InboxReplayerFunction", "BackupWriterFunction"),
     *("ReconcilerFunction", "TenantProvisionerFunction"),
 }
-RINGERS = {"AnalyticsApiFunction", "JobSweeperFunction", "RedriverFunction", "TenantsApiFunction"}
+RINGERS = {"AnalyticsApiFunction", "ConsoleFunction", "JobSweeperFunction", "RedriverFunction", "TenantsApiFunction"}
 QUIET = {"HealthFunction", "MigratorFunction", "TotalsKeeperFunction"}
 
 # action -> (why, who)

@@ -54,6 +54,14 @@ def list_merchants(database: Database) -> list[Row]:
     return database.query(sql.list_merchants)
 
 
+def find_merchant(database: Database, merchant: str) -> Row:
+    """Return a merchant, as those see it who may; raise NotFound where there is none such."""
+    rows = database.flush([sql.find_merchant(merchant=merchant)], idempotent=True, merchant=merchant)[0].rows
+    if not rows:
+        raise NotFound("there is no such merchant")
+    return rows[0]
+
+
 def switch_merchant(database: Database, merchant: str, *, is_active: bool) -> None:
     """Switch a merchant on or off; while it is off, its events are kept and count as nothing."""
     if not database.query(sql.switch_merchant, merchant=merchant, is_active=is_active):

@@ -1,0 +1,130 @@
+"""Every page in a real browser: no errors, nothing refused, no scrolling sideways, nothing serious for axe."""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from console.app import build
+from console.desk import ConsoleDesk
+from gatehouse.database.connection import Database
+from gatehouse.http_api.lambda_handler import lambda_handler
+from gatehouse.sealing import Keyring
+from local.http_front import HttpFront
+from local.lambda_runtime import Invocation
+from local.template import Route
+from tests.console import chromium
+from tests.console.chromium import WIDE, Onlooker
+from tests.console.scenery import paint
+from tests.http_api.api_client import made_key
+from tests.support.gatehouse_database import GatehouseDatabase
+
+pytestmark = [
+    pytest.mark.req("O4"),
+    pytest.mark.skipif(chromium.executable() is None, reason=chromium.MISSING),
+]
+
+# Of a merchant that has something to show; a page that takes an id has it in scenery.py.
+PAGES_TO_LOOK_AT = (
+    "/console/ops",
+    "/console/m/default",
+    "/console/preferences",
+)
+
+
+class Served:
+    """The console behind the local front door; one request at a time, as in Lambda."""
+
+    def __init__(self, desk: ConsoleDesk) -> None:
+        # The handler belongs to the thread that made it: its event loop is there.
+        self._thread = ThreadPoolExecutor(1)
+        self._handler = self._thread.submit(lambda_handler, build(desk)).result()
+        routes = [Route(method="ANY", path=path, function_id="console") for path in ("/console", "/console/{proxy+}")]
+        self._front = HttpFront(routes, {"console": self}, 0)
+        self._front.start()
+        self.url = f"http://127.0.0.1:{self._front.port}"
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._front.stop()
+        self._thread.shutdown()
+
+    def invoke(self, payload: bytes) -> Invocation:
+        """Answer one request."""
+        answer = self._thread.submit(self._handler, json.loads(payload), None).result()
+        return Invocation(json.dumps(answer).encode(), False, "", "", "", 0, None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One chromium for all pages."""
+    with chromium.launched() as opened:
+        yield opened
+
+
+@pytest.fixture
+def served(ops: Database, api_database: Database, keyring: Keyring) -> Iterator[Served]:
+    """The console over this test's database."""
+    desk = ConsoleDesk(lambda: api_database, lambda: ops, lambda: keyring, is_secure=False)
+    serving = Served(desk)
+    yield serving
+    serving.stop()
+
+
+def signed_in(browser: Browser, served: Served, key: str, **options: Any) -> Onlooker:
+    """Return somebody who has typed his key."""
+    onlooker = Onlooker(browser.new_context(viewport=WIDE, **options), served.url)
+    page = onlooker.open("/console/sign-in")
+    page.get_by_label("Key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile("/console/(m|ops)"))
+    return onlooker
+
+
+def test_every_page_is_sound_in_a_real_browser(
+    browser: Browser, served: Served, ops: Database, gatehouse_database: GatehouseDatabase
+) -> None:
+    paint(gatehouse_database)
+    key = made_key(ops, None, "ops")
+    wrong: list[str] = []
+    for scheme in ("light", "dark"):
+        onlooker = signed_in(browser, served, key, color_scheme=scheme)
+        for path in PAGES_TO_LOOK_AT:
+            page = onlooker.open(path)
+            assert page.get_by_role("heading", level=1).count() == 1, path
+            wrong += [f"{scheme}: {each}" for each in onlooker.findings()]
+            if scheme == "light":
+                wrong += onlooker.widths()
+        wrong += [f"{scheme}: {each}" for each in onlooker.troubles]
+        onlooker.page.context.close()
+    assert wrong == []
+
+
+def test_pages_work_without_script(
+    browser: Browser, served: Served, ops: Database, gatehouse_database: GatehouseDatabase
+) -> None:
+    paint(gatehouse_database)
+    onlooker = signed_in(browser, served, made_key(ops, "default", "admin"), java_script_enabled=False)
+    page = onlooker.page
+    assert page.get_by_role("button", name="Copy").count() == 0, "a button that would do nothing is not there"
+    page.get_by_role("link", name="UTC").click()
+    page.get_by_label("Time zone").select_option("America/Denver")
+    page.get_by_role("button", name="Keep").click()
+    assert page.get_by_role("status").inner_text() == "Times are shown in America/Denver."
+    page.get_by_role("button", name="Sign out").click()
+    assert page.title() == "Sign in · Gatehouse"
+    page.context.close()
+
+
+def test_a_page_can_be_used_by_keyboard(browser: Browser, served: Served, ops: Database) -> None:
+    onlooker = signed_in(browser, served, made_key(ops, "default", "viewer"))
+    page = onlooker.open("/console/m/default")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.context.close()
