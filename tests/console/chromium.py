@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
 
 EXECUTABLES = (Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser"), Path("/usr/bin/google-chrome"))
 MISSING = "chromium is not installed (apt-get install chromium): pages were not looked at in a real browser"
@@ -43,8 +43,12 @@ class Onlooker:
         self.troubles: list[str] = []
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.troubles.append(f"{request.url}: {request.failure}"))
+        self.page.on("requestfailed", self._note_failure)
         self.page.set_default_timeout(10_000)
+
+    def _note_failure(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # we went on to another page before the icon had come
+            self.troubles.append(f"{request.url}: {request.failure}")
 
     def _note(self, said: ConsoleMessage) -> None:
         if said.type in ("error", "warning"):
