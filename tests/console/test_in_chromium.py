@@ -33,6 +33,14 @@ PAGES_TO_LOOK_AT = (
     "/console/ops",
     "/console/m/default",
     "/console/preferences",
+    "/console/m/default/payments",
+    "/console/m/default/payments?status=failed",
+    "/console/m/default/payments?text=nothing-is-named-so",
+    "/console/m/default/payments/1",
+    "/console/m/default/payments/2",
+    "/console/m/default/payments/1/refund?amount=10",
+    "/console/m/default/payments/disputes",
+    "/console/m/default/payments/refunds",
 )
 
 
