@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from console import errors, views
 from console.desk import ConsoleDesk
-from console.pages import home, overview, payments, preferences, sign_in
+from console.pages import customers, events, home, orders, overview, payments, preferences, sign_in
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
 
@@ -25,7 +25,7 @@ class Page(Protocol):
     router: APIRouter
 
 
-PAGES: tuple[Page, ...] = (sign_in, home, preferences, overview, payments)
+PAGES: tuple[Page, ...] = (sign_in, home, preferences, overview, payments, orders, customers, events)
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 
 static = APIRouter()

@@ -36,6 +36,14 @@ class Shown(NamedTuple):
         """Return where a browser is sent to."""
         return self.headers.get("location", "")
 
+    def hidden(self) -> dict[str, str]:
+        """Return the hidden fields of the forms in the page's content."""
+        content = self.text.split("<main", 1)[-1]
+        return {
+            name: unescape(value)
+            for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', content)
+        }
+
     def links(self) -> list[str]:
         """Return where the page leads to."""
         return [unescape(found) for found in re.findall(r'<a [^>]*href="([^"]*)"', self.text)]

@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif(chromium.executable() is None, reason=chromium.MISSING),
 ]
 
+FIRST_ORDER = 1_000_000_001
 # Of a merchant that has something to show; a page that takes an id has it in scenery.py.
 PAGES_TO_LOOK_AT = (
     "/console/ops",
@@ -41,6 +42,17 @@ PAGES_TO_LOOK_AT = (
     "/console/m/default/payments/1/refund?amount=10",
     "/console/m/default/payments/disputes",
     "/console/m/default/payments/refunds",
+    "/console/m/default/orders",
+    f"/console/m/default/orders/{FIRST_ORDER}",
+    "/console/m/default/orders?status=cancelled",
+    "/console/m/default/customers",
+    "/console/m/default/customers/1",
+    "/console/m/default/customers/1/erase",
+    "/console/m/default/events",
+    "/console/m/default/events/1",
+    "/console/ops/events",
+    "/console/ops/events/1",
+    "/console/ops/rejected",
 )
 
 
