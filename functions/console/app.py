@@ -14,7 +14,18 @@ from starlette.exceptions import HTTPException
 
 from console import errors, views
 from console.desk import ConsoleDesk
-from console.pages import customers, events, home, orders, overview, payments, preferences, sign_in
+from console.pages import (
+    customers,
+    events,
+    health,
+    home,
+    orders,
+    overview,
+    payments,
+    preferences,
+    settings,
+    sign_in,
+)
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
 
@@ -25,7 +36,9 @@ class Page(Protocol):
     router: APIRouter
 
 
-PAGES: tuple[Page, ...] = (sign_in, home, preferences, overview, payments, orders, customers, events)
+PAGES: tuple[Page, ...] = (
+    *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
+)
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 
 static = APIRouter()

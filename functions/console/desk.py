@@ -9,6 +9,7 @@ from gatehouse.backup.connection import backup_or_none
 from gatehouse.data_keys import process_keyring
 from gatehouse.database.connection import Database, database, ops_database
 from gatehouse.jobs.bell import Bell, bell
+from gatehouse.jobs.depths import Depth, queue_depths
 from gatehouse.sealing import Keyring
 from gatehouse.settings import settings
 
@@ -26,6 +27,7 @@ class ConsoleDesk:
     keyring: Callable[[], Keyring]
     bell: Callable[[], Bell] = bell
     backup: Callable[[], Database | None] = lambda: None
+    depths: Callable[[], list[Depth]] = queue_depths
     is_secure: bool = True  # whether browsers reach it by HTTPS only
 
 

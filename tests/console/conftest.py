@@ -24,6 +24,7 @@ def console(shared_console: Console, ops: Database, api_database: Database, keyr
     shared_console.api_database, shared_console.ops_database, shared_console.keys = api_database, ops, keyring
     shared_console.backup = None
     shared_console.rung.clear()
+    shared_console.queue_depths = []
     return shared_console
 
 

@@ -10,7 +10,9 @@ from urllib.parse import urlencode
 from console.app import build
 from console.desk import ConsoleDesk
 from gatehouse.database.connection import Database
+from gatehouse.errors import AwsError
 from gatehouse.http_api.lambda_handler import lambda_handler
+from gatehouse.jobs.depths import Depth
 from gatehouse.sealing import Keyring
 from local.api_gateway_event import api_gateway_event, read_target
 from local.http_connection import HttpMessage
@@ -58,12 +60,14 @@ class Console:
         self.backup: Database | None = None
         self.keys: Keyring | None = None
         self.rung: list[tuple[int, str]] = []
+        self.queue_depths: list[Depth] | AwsError = []
         desk = ConsoleDesk(
             self._current("api_database"),
             self._current("ops_database"),
             self._current("keys"),
             lambda: self,  # type: ignore[arg-type, return-value]  # rings
             lambda: self.backup,
+            self._depths,
         )
         self.handler = lambda_handler(build(desk))
 
@@ -74,6 +78,11 @@ class Console:
             return found
 
         return current
+
+    def _depths(self) -> list[Depth]:
+        if isinstance(self.queue_depths, AwsError):
+            raise self.queue_depths
+        return self.queue_depths
 
     def ring(self, jobs: Sequence[tuple[int, str]]) -> int:
         """Stand for the bell: keep what it was asked to ring for."""
@@ -101,10 +110,10 @@ class Browser:
         self.set_cookies: list[str] = []
         self._csrf = ""
 
-    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> Shown:
+    def get(self, path: str, **query: Any) -> Shown:
         """Ask for a page."""
         target = f"{path}?{urlencode(query, doseq=True)}" if query else path
-        return self._send("GET", target, b"", headers or {})
+        return self._send("GET", target, b"", {})
 
     def post(
         self, path: str, fields: Mapping[str, Any] | None = None, *, csrf: bool = True, headers: Any = None

@@ -13,6 +13,7 @@ from console.app import build
 from console.desk import ConsoleDesk
 from gatehouse.database.connection import Database
 from gatehouse.http_api.lambda_handler import lambda_handler
+from gatehouse.jobs.depths import Depth
 from gatehouse.sealing import Keyring
 from local.http_front import HttpFront
 from local.lambda_runtime import Invocation
@@ -53,6 +54,8 @@ PAGES_TO_LOOK_AT = (
     "/console/ops/events",
     "/console/ops/events/1",
     "/console/ops/rejected",
+    "/console/ops/health",
+    "/console/ops/settings",
 )
 
 
@@ -89,7 +92,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def served(ops: Database, api_database: Database, keyring: Keyring) -> Iterator[Served]:
     """The console over this test's database."""
-    desk = ConsoleDesk(lambda: api_database, lambda: ops, lambda: keyring, is_secure=False)
+    desk = ConsoleDesk(
+        lambda: api_database,
+        lambda: ops,
+        lambda: keyring,
+        depths=lambda: [Depth("forwarding", 1, 0, 0, 2)],
+        is_secure=False,
+    )
     serving = Served(desk)
     yield serving
     serving.stop()

@@ -25,7 +25,10 @@ RIGHTS: dict[str, tuple[str, set[str]]] = {
     ),
     "sqs:ReceiveMessage": ("Lambda polls the queue in the name of the function", CONSUMERS),
     "sqs:DeleteMessage": ("likewise: what is done leaves the queue", CONSUMERS),
-    "sqs:GetQueueAttributes": ("likewise: Lambda scales by the queue's depth", CONSUMERS),
+    "sqs:GetQueueAttributes": (
+        "likewise: Lambda scales by the queue's depth; the console shows it",
+        CONSUMERS | {"ConsoleFunction"},
+    ),
     "sqs:ChangeMessageVisibility": ("what could not be done comes back sooner, or later", CONSUMERS),
     "cloudwatch:DescribeAlarms": ("the Slack channel shows alarms", {"SlackRole"}),
     "cloudwatch:GetMetricData": ("the Slack channel shows graphs", {"SlackRole"}),

@@ -79,8 +79,12 @@ def add_key(
     expires_at: datetime | None = None,
     may_read_health_data: bool = True,
     user_id: str | None = None,
+    made_by: str | None = None,
 ) -> Row:
-    """Keep the hash of a new key and what it may do; None as the merchant means every merchant."""
+    """Keep the hash of a new key and what it may do; None as the merchant means every merchant.
+
+    `made_by` says who made it, where that is more than the role that logged in.
+    """
     return database.query_one(
         sql.add_key,
         id=key.split("_")[1],
@@ -92,6 +96,7 @@ def add_key(
         expires_at=expires_at,
         may_read_health_data=may_read_health_data,
         user_id=user_id,
+        made_by=made_by,
     )
 
 
