@@ -59,6 +59,7 @@ def build(desk: ConsoleDesk, pages: Iterable[Page] = PAGES) -> Front:
     """Return the console, working with this desk."""
     app = FastAPI(title="Gatehouse console", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.desk = desk
+    views.read_templates()  # before a snapshot is taken of the process, and not when somebody waits
     app.state.navigation = [entry for page in pages for entry in getattr(page, "NAVIGATION", ())]
     app.include_router(static)
     for page in pages:

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from console import charts
 from console.desk import desk_of
@@ -159,10 +159,18 @@ def environment() -> Environment:
         count=count,
         percent=percent,
         seconds=seconds,
+        ticked=ticked,
         with_query=with_query,
     )
     made.globals.update(static=_static_path, bars=charts.bars, lines=charts.lines)
     return made
+
+
+def read_templates() -> None:
+    """Compile all templates."""
+    made = environment()
+    for name in made.list_templates():
+        made.get_template(name)
 
 
 # ── Filters ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,6 +210,12 @@ def day(value: date | None) -> str:
 def words(value: str | None) -> str:
     """Show a word of ours, such as partially_refunded, as people write it; a dash for none."""
     return value.replace("_", " ") if value else DASH
+
+
+def ticked(text: str) -> Markup:
+    """Show what stands between two backticks as code, as in the documents."""
+    parts = str(escape(text)).split("`")
+    return Markup("".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts)))  # noqa: S704 - escaped above
 
 
 def count(value: int | None) -> str:

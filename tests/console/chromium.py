@@ -1,6 +1,6 @@
 """Looks at pages in a real browser: what its developer tools say, how wide pages are, what axe finds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,9 +75,10 @@ class Onlooker:
                 wrong.append(f"{self.page.url} at {size['width']} px is {over} px too wide")
         return wrong
 
-    def findings(self) -> list[str]:
-        """Return what axe finds on the page that is open and thinks serious."""
-        found = Axe().run(self.page).response["violations"]
+    def findings(self, rules: Sequence[str] = ()) -> list[str]:
+        """Return what axe finds on the page that is open and thinks serious, by all of its rules or by some."""
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        found = Axe().run(self.page, options=options).response["violations"]
         return [
             f"{self.page.url}: {each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes']][:3]}"
             for each in found
