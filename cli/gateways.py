@@ -173,12 +173,8 @@ def rotate(gateway: GatewayArgument, account: AccountArgument, credentials: Cred
     signing = [each for each in gateway_named(gateway).CREDENTIALS if each.signs]
     given = asked_for(signing, credentials)
     new = given[signing[0].name]
-    secrets = kept.credentials["signing_secrets"]
-    if new == secrets[0]:
-        raise SettingError("this is the current secret already")
-    changed = {**kept.credentials, "signing_secrets": [new, *(old for old in secrets if old != new)]}
-    accounts.replace_credentials(database, keys, kept, changed)
-    output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {len(secrets)} old; retire when the old is unused")
+    olds = accounts.rotate_secret(database, keys, kept, new)
+    output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {olds} old; retire when the old is unused")
     if signing[0].is_made_here:
         output.say(f"{signing[0].name}, shown this once: {new}")
 

@@ -100,7 +100,8 @@ def run(supervisor: Supervisor, terminal: Terminal, ending: Ending, *, with_demo
 
 def hints(stack: Mapping[str, Any]) -> list[str]:
     """Return what to try first."""
-    lines = [f"curl {stack['api_url']}/health/database"]
+    lines = [f"the console: {stack['console_url']}"] if stack.get("console_url") else []
+    lines += [f"curl {stack['api_url']}/health/database"]
     lines += [f"POST {stack['api_url']}/webhooks/… for {', '.join(stack['gateways'])}"] if stack["gateways"] else []
     lines += [f"curl -H 'Authorization: Bearer …' {stack['api_url']}/api/payments"] if stack["api_key"] else []
     lines += ["make send EVENT=events/stripe/payment_intent.succeeded.json"] if "stripe" in stack["gateways"] else []

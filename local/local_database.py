@@ -29,6 +29,7 @@ BACKUP_ROLES = {
     "backup_owner": OWNER,
 }
 API_KEY_NAME = "make run"
+CONSOLE_KEY_NAME = "make run, the console"
 STATEMENT_SECONDS = 5  # how long a statement of a function may run; docs/deploy.md asks the same of a real database
 
 
@@ -78,12 +79,21 @@ def let_roles_log_in(server: PostgresServer, kept: KeptSecrets, roles: Iterable[
 
 def make_api_key(server: PostgresServer, kept: KeptSecrets) -> str:
     """Return a key to the API, of the default merchant and the role ops, that the database knows."""
-    key = kept.made("api_key", api_keys.new_key)
+    return _made_key(server, kept, "api_key", merchant="default", name=API_KEY_NAME)
+
+
+def make_console_key(server: PostgresServer, kept: KeptSecrets) -> str:
+    """Return a key of an operator, who sees all merchants in the console."""
+    return _made_key(server, kept, "console_key", merchant=None, name=CONSOLE_KEY_NAME)
+
+
+def _made_key(server: PostgresServer, kept: KeptSecrets, kept_as: str, *, merchant: str | None, name: str) -> str:
+    key = kept.made(kept_as, api_keys.new_key)
     database = connect(server.url(NAME))
     try:
         use = api_keys.use_key(database, key)
         if use is None or use.answer == "unknown":
-            api_keys.add_key(database, key, merchant="default", role="ops", name=API_KEY_NAME)
+            api_keys.add_key(database, key, merchant=merchant, role="ops", name=name)
     finally:
         database.close()
     return key

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from console.sessions import seal_link
 from gatehouse.aws import AwsClient
 from gatehouse.errors import AwsError, GatehouseError, MigrationRefused
 from gatehouse.sealing import Keyring
@@ -47,6 +48,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BACKUP_FOLDER = "backup_postgres"
 INBOX_QUEUE = "InboxQueue"  # what lies in it exists nowhere else, and moto forgets
 API_HANDLER = "analytics_api."
+CONSOLE_HANDLER = "console."
 FORWARDER_HANDLER = "event_forwarder."
 BACKUP_HANDLER = "backup_writer."
 DRAIN_SECONDS = 5.0
@@ -421,6 +423,7 @@ class Supervisor:
             "sqs_endpoint": self._moto.endpoint,
             "queues": dict(stack.queues),
             "api_key": self._api_key(stack),
+            "console_url": self._console_url(stack, api_url),
             **({"tenants": self._tenants_description(api_url)} if self._tenants else {}),
             "gateways": {
                 account.name: {
@@ -445,6 +448,14 @@ class Supervisor:
         if not any(spec.handler.startswith(API_HANDLER) for spec in stack.functions.values()):
             return ""
         return local_database.make_api_key(self._server, self._kept)
+
+    def _console_url(self, stack: Stack, api_url: str) -> str:
+        """Return a link that signs an operator into the console; empty where the template has none."""
+        if not any(spec.handler.startswith(CONSOLE_HANDLER) for spec in stack.functions.values()):
+            return ""
+        keyring = Keyring({"current": "k1", "keys": {"k1": self._kept.key("data_key_1")}})
+        ticket = seal_link(keyring, local_database.make_console_key(self._server, self._kept), time.time())
+        return f"{api_url}/console/sign-in?ticket={ticket}"
 
     def _command_line_environment(
         self, parameters: Mapping[str, str], stack: Stack, receiver: Receiver | None

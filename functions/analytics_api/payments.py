@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from analytics_api.audit import Change
 from analytics_api.disputes import Dispute
-from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, listed_from_either, seen, without_health
+from analytics_api.recorded import AS_OF, Record, RecordFilters, Records, listed_from_either, seen
 from analytics_api.refunds import Refund
 from gatehouse.backup.reads import payment_in_backup, read_from_either
 from gatehouse.backup.standing import PRIMARY, ServedBy
@@ -16,6 +16,7 @@ from gatehouse.database.connection import Database
 from gatehouse.http_api.application import ONE
 from gatehouse.http_api.callers import Reader, desk_of
 from gatehouse.http_api.fields import Money, RowId, Word
+from gatehouse.http_api.health_data import without_health
 from gatehouse.http_api.resources import resource
 from gatehouse.models import browse
 

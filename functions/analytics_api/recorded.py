@@ -12,14 +12,9 @@ from gatehouse.backup.standing import PRIMARY, ServedBy
 from gatehouse.database.connection import Database
 from gatehouse.http_api.callers import Caller, desk_of
 from gatehouse.http_api.fields import Moment, money
+from gatehouse.http_api.health_data import as_seen
 from gatehouse.http_api.pages import Filters, Page, after_moment, newest_first, page
 from gatehouse.models import browse
-from gatehouse.models.memberships import may_read_health_data
-
-# Of clinics; the same rule as the one by which events are forwarded.
-HEALTH_GATEWAYS = ("mx_merchant",)
-HEALTH_TABLES: dict[str, Literal["payments", "invoices"]] = {"payments": "payments", "invoices": "invoices"}
-HEALTH_COLUMNS = {"product_name", "product_category", "lines", "description"}
 
 type GatewayName = Literal["stripe", "paypal", "paystack", "sayswitch", "mx_merchant"]
 
@@ -126,16 +121,4 @@ def found_in_either[Shown: Record](
 
 def seen(request: Request, caller: Caller, table: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows as the caller may see them: where they hold health data, the read is noted, or the data is hidden."""
-    ids = [row["id"] for row in rows if row["gateway"] in HEALTH_GATEWAYS]
-    if table not in HEALTH_TABLES or not ids:
-        return rows
-    database = desk_of(request).database()
-    if may_read_health_data(database, caller.merchant, caller.key_id, kind=HEALTH_TABLES[table], ids=ids):
-        return rows
-    return [row | dict.fromkeys(HEALTH_COLUMNS & row.keys()) if row["id"] in ids else row for row in rows]
-
-
-def without_health(change: dict[str, Any]) -> dict[str, Any]:
-    """Return a change of a row without what tells of somebody's health."""
-    told = {column: values for column, values in change["changes"].items() if column not in HEALTH_COLUMNS}
-    return change | {"changes": told}
+    return as_seen(desk_of(request).database(), caller.merchant, caller.key_id, table, rows)

@@ -68,9 +68,11 @@ OWNERS = {
     "idna": {"gatehouse.forwarding.targets"},
     "aws_lambda_powertools": {"gatehouse.jobs.batch", "gatehouse.intake.replay"},
     # A folder owns for all that it holds. These are in the second layer, which webhooks and workers do not have.
-    "fastapi": {"gatehouse.http_api", "analytics_api", "tenants_api"},
-    "starlette": {"gatehouse.http_api"},
-    "pydantic": {"gatehouse.http_api", "analytics_api", "tenants_api"},
+    "fastapi": {"gatehouse.http_api", "analytics_api", "tenants_api", "console"},
+    "starlette": {"gatehouse.http_api", "console.app", "console.errors"},
+    "pydantic": {"gatehouse.http_api", "analytics_api", "tenants_api", "console"},
+    "jinja2": {"console.views"},
+    "markupsafe": {"console.views"},
     "mangum": {"gatehouse.http_api.lambda_handler"},
     "jwt": {"gatehouse.tenants.tokens"},
 }
@@ -81,7 +83,7 @@ PURE_MODULES = {
     "gatehouse.forwarding.sign",
     "gatehouse.scrub",
 }
-API_FUNCTIONS = {"analytics_api", "tenants_api"}
+API_FUNCTIONS = {"analytics_api", "tenants_api", "console"}
 SQS_SENDERS = {"gatehouse.jobs.bell", "gatehouse.aws"}
 ENVIRONMENT_READERS = {"gatehouse.settings"}
 

@@ -248,7 +248,8 @@ def connections_fit_the_pool(template: Template) -> list[str]:
         if bound is None:
             wrong.append(f"{name} has a database and no bound on its concurrency")
         else:
-            total += template.default_of(bound)
+            addresses = sum(each in _variables(function) for each in ("DATABASE_SECRET_ARN", "OPS_DATABASE_SECRET_ARN"))
+            total += template.default_of(bound) * addresses
     if total > POOLED_CONNECTIONS:
         wrong.append(f"together the functions may hold {total} connections, the pool has {POOLED_CONNECTIONS}")
     return wrong

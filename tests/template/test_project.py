@@ -12,7 +12,7 @@ from tests.template.expansion import PROJECT, Template, our_source, our_template
 from tests.template.rules import routes_of
 
 # SAM adds a function's own layers to those of Globals.
-API_FUNCTIONS = {"AnalyticsApiFunction", "TenantsApiFunction"}
+API_FUNCTIONS = {"AnalyticsApiFunction", "TenantsApiFunction", "ConsoleFunction"}
 REQUESTS = sorted((PROJECT / "events" / "requests").glob("*.json"))
 
 

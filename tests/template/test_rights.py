@@ -10,7 +10,7 @@ CONSUMERS = {
     *("InvoiceEnricherFunction", "EventForwarderFunction", "InboxReplayerFunction", "BackupWriterFunction"),
     *("ReconcilerFunction", "TenantProvisionerFunction"),
 }
-RINGERS = {"AnalyticsApiFunction", "JobSweeperFunction", "RedriverFunction", "TenantsApiFunction"}
+RINGERS = {"AnalyticsApiFunction", "ConsoleFunction", "JobSweeperFunction", "RedriverFunction", "TenantsApiFunction"}
 QUIET = {"HealthFunction", "MigratorFunction", "TotalsKeeperFunction"}
 
 # action -> (why, who)
@@ -25,7 +25,10 @@ RIGHTS: dict[str, tuple[str, set[str]]] = {
     ),
     "sqs:ReceiveMessage": ("Lambda polls the queue in the name of the function", CONSUMERS),
     "sqs:DeleteMessage": ("likewise: what is done leaves the queue", CONSUMERS),
-    "sqs:GetQueueAttributes": ("likewise: Lambda scales by the queue's depth", CONSUMERS),
+    "sqs:GetQueueAttributes": (
+        "likewise: Lambda scales by the queue's depth; the console shows it",
+        CONSUMERS | {"ConsoleFunction"},
+    ),
     "sqs:ChangeMessageVisibility": ("what could not be done comes back sooner, or later", CONSUMERS),
     "cloudwatch:DescribeAlarms": (
         "Slack shows alarms, and one that rings stops a rollout",

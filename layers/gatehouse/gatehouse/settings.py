@@ -59,6 +59,7 @@ class Settings:
     aws_region: str = text("The AWS region; Lambda sets it.", "us-east-1")
 
     database_secret_arn: str = text("Secret with {pooled_url, direct_url} of this function's database role.")
+    ops_database_secret_arn: str = text("The same of the role gatehouse_ops; only the console has it beside its own.")
     postgres_url: str = text("Pooled database address, where no DATABASE_SECRET_ARN is given.")
     postgres_url_non_pooling: str = text("Direct database address (migrations), where no secret is given.")
     database_tls: str = one_of(

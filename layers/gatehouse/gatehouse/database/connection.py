@@ -358,9 +358,28 @@ def _only_row(bound: Bound, rows: list[Row]) -> Row:
 @cache
 def database() -> Database:
     """Return the database of this process; it connects, and asks for its secret, when it is first used."""
+    return _of_settings(lambda renewed: configured_address(refresh=renewed))
+
+
+@cache
+def ops_database() -> Database:
+    """Return the database as ops see it, for a process that works for merchants and ops alike."""
+    return _of_settings(_ops_address)
+
+
+def _ops_address(renewed: bool) -> str:
+    from gatehouse.secrets import secret
+
+    arn = settings().ops_database_secret_arn
+    if not arn:
+        raise errors.SettingError("no address for the role gatehouse_ops: give OPS_DATABASE_SECRET_ARN")
+    return str(secret(arn, refresh=renewed).get("pooled_url", ""))
+
+
+def _of_settings(address: AddressSource) -> Database:
     chosen = settings()
     return Database(
-        lambda renewed: configured_address(refresh=renewed),
+        address,
         connect_milliseconds=chosen.database_connect_milliseconds,
         statement_milliseconds=chosen.database_statement_milliseconds,
         away_seconds=chosen.database_away_seconds,

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatehouse.accounts import GatewayAccount
+from gatehouse.accounts import GatewayAccount, fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
-from gatehouse.errors import DuplicateEntry, ForeignKeyViolation, NotFound, TransactionConflict
+from gatehouse.errors import Conflict, DuplicateEntry, ForeignKeyViolation, NotFound, TransactionConflict
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("accounts.sql"))
@@ -52,6 +52,14 @@ def add_merchant(database: Database, merchant: str, name: str) -> Row:
 def list_merchants(database: Database) -> list[Row]:
     """Return all merchants with the number of their accounts."""
     return database.query(sql.list_merchants)
+
+
+def find_merchant(database: Database, merchant: str) -> Row:
+    """Return a merchant, as those see it who may; raise NotFound where there is none such."""
+    rows = database.flush([sql.find_merchant(merchant=merchant)], idempotent=True, merchant=merchant)[0].rows
+    if not rows:
+        raise NotFound("there is no such merchant")
+    return rows[0]
 
 
 def switch_merchant(database: Database, merchant: str, *, is_active: bool) -> None:
@@ -128,6 +136,29 @@ def replace_credentials(database: Database, keyring: Keyring, kept: KeptAccount,
         raise TransactionConflict(
             f"{gateway}/{account} was changed by somebody else just now; look at it, then try again"
         )
+
+
+def rotate_secret(database: Database, keyring: Keyring, kept: KeptAccount, new: str) -> int:
+    """Make a new signing secret the current one; return how many old ones stay valid beside it, until retired."""
+    held = kept.credentials["signing_secrets"]
+    if new == held[0]:
+        raise Conflict("this is the current secret already")
+    others = [old for old in held if old != new]
+    replace_credentials(database, keyring, kept, {**kept.credentials, "signing_secrets": [new, *others]})
+    return len(others)
+
+
+def retire_secrets(database: Database, keyring: Keyring, kept: KeptAccount, *, since: datetime, force: bool) -> int:
+    """Remove the old signing secrets and return how many; raise Conflict for one that was used since, unless forced."""
+    current, *old = kept.credentials["signing_secrets"]
+    if not old:
+        return 0
+    used = use_of_secrets(database, kept.row["gateway"], kept.row["account"], since)
+    still_used = [name for name in map(fingerprint, old) if name in used]
+    if still_used and not force:
+        raise Conflict(f"still in use within 24 hours: {', '.join(still_used)}")
+    replace_credentials(database, keyring, kept, {**kept.credentials, "signing_secrets": [current]})
+    return len(old)
 
 
 def switch_account(database: Database, gateway: str, account: str, *, is_active: bool) -> None:

@@ -4,6 +4,10 @@
 -- Adds a merchant.
 insert into merchants (id, name) values (:merchant::text, :name::text) returning id, name, is_active;
 
+-- name: find_merchant
+-- One of them.
+select id, name, is_active from merchants where id = :merchant::text;
+
 -- name: list_merchants
 -- All merchants with the number of their accounts.
 select m.id, m.name, m.is_active, m.created_at, count(a.account) as accounts

@@ -50,9 +50,12 @@ def new_key() -> str:
 def use_key(database: Database, key: str) -> Use | None:
     """Return what the key may do and count this request; None for a text that is no key at all."""
     shaped = KEY.fullmatch(key)
-    if shaped is None:
-        return None
-    row = database.query_one(sql.use_key, id=shaped[1], hash=_hash(key))
+    return None if shaped is None else use_key_by_hash(database, shaped[1], key_hash(key))
+
+
+def use_key_by_hash(database: Database, key_id: str, hashed: bytes) -> Use:
+    """Do the same for somebody who has shown the key before, of whom only its id and hash are remembered."""
+    row = database.query_one(sql.use_key, id=key_id, hash=hashed)
     return Use(
         answer=row["answer"],
         key_id=row["key_id"] or "",
@@ -76,19 +79,24 @@ def add_key(
     expires_at: datetime | None = None,
     may_read_health_data: bool = True,
     user_id: str | None = None,
+    made_by: str | None = None,
 ) -> Row:
-    """Keep the hash of a new key and what it may do; None as the merchant means every merchant."""
+    """Keep the hash of a new key and what it may do; None as the merchant means every merchant.
+
+    `made_by` says who made it, where that is more than the role that logged in.
+    """
     return database.query_one(
         sql.add_key,
         id=key.split("_")[1],
         merchant=merchant,
         role=role,
         name=name,
-        hash=_hash(key),
+        hash=key_hash(key),
         rate_per_minute=rate_per_minute,
         expires_at=expires_at,
         may_read_health_data=may_read_health_data,
         user_id=user_id,
+        made_by=made_by,
     )
 
 
@@ -105,5 +113,6 @@ def revoke_key(database: Database, key_id: str) -> Row:
     return found[0]
 
 
-def _hash(key: str) -> bytes:
+def key_hash(key: str) -> bytes:
+    """Return what is kept of a key."""
     return hashlib.sha256(key.encode()).digest()

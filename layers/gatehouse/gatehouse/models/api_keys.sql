@@ -7,9 +7,11 @@ from use_api_key(:id::text, :hash::bytea);
 
 -- name: add_key
 -- Keep a new key, of which only the hash is known from now on.
-insert into api_keys (id, merchant, role, name, hash, rate_per_minute, expires_at, may_read_health_data, user_id)
+insert into api_keys (id, merchant, role, name, hash, rate_per_minute, expires_at, may_read_health_data, user_id,
+                      created_by)
 values (:id::text, :merchant::text, :role::text, :name::text, :hash::bytea, :rate_per_minute::integer,
-        :expires_at::timestamptz, :may_read_health_data::boolean, :user_id::text)
+        :expires_at::timestamptz, :may_read_health_data::boolean, :user_id::text,
+        coalesce(:made_by::text, session_user))
 returning id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
           may_read_health_data;
 

@@ -32,18 +32,13 @@ def list_events(
     since: datetime | None = None,
     before: int | None = None,
     most: int = 20,
+    merchant: str | None = None,
 ) -> list[Row]:
-    """Return a page of events, newest first."""
-    return database.query(
-        sql.list_events,
-        status=status,
-        gateway=gateway,
-        type=type,
-        reference=reference,
-        since=since,
-        before=before,
-        most=most,
+    """Return a page of events, newest first; of one merchant, as that one sees them, or of all."""
+    bound = sql.list_events(
+        status=status, gateway=gateway, type=type, reference=reference, since=since, before=before, most=most
     )
+    return database.flush([bound], idempotent=True, merchant=merchant)[0].rows
 
 
 def events_after(database: Database, row: int, *, most: int = 200) -> list[Row]:
@@ -51,10 +46,11 @@ def events_after(database: Database, row: int, *, most: int = 200) -> list[Row]:
     return database.query(sql.events_after, after=row, most=most)
 
 
-def find_event(database: Database, name: str, *, gateway: str | None = None) -> Row:
+def find_event(database: Database, name: str, *, gateway: str | None = None, merchant: str | None = None) -> Row:
     """Return one event by the gateway's id or our row number; raise NotFound for none, or for several."""
     row = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else None
-    found = database.query(sql.find_events, event_id=name, row=row)
+    bound = sql.find_events(event_id=name, row=row)
+    found = database.flush([bound], idempotent=True, merchant=merchant)[0].rows
     found = [event for event in found if gateway is None or event["gateway"] == gateway]
     if not found:
         raise NotFound(f"no event is named {name}")
@@ -64,11 +60,13 @@ def find_event(database: Database, name: str, *, gateway: str | None = None) -> 
     return found[0]
 
 
-def story_of(database: Database, event: Row) -> Story:
+def story_of(database: Database, event: Row, *, merchant: str | None = None) -> Story:
     """Return an event with its facts, what they changed, and its jobs, in one flush."""
     row = event["id"]
     facts, changes, jobs = database.flush(
-        [sql.facts_of_event(row=row), sql.changes_of_event(row=row), sql.jobs_of_event(row=row)]
+        [sql.facts_of_event(row=row), sql.changes_of_event(row=row), sql.jobs_of_event(row=row)],
+        idempotent=True,
+        merchant=merchant,
     )
     return Story(event, facts.rows, changes.rows, jobs.rows)
 

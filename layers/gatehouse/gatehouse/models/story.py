@@ -75,9 +75,9 @@ class Story(NamedTuple):
     columns: list[Held]
 
 
-def story_of(database: Database, payment: int) -> Story:
-    """Return the story of a payment that was not joined away, asked in one flush."""
-    chapters = database.flush([sql[name](payment=payment) for name in _CHAPTERS])
+def story_of(database: Database, payment: int, *, merchant: str | None = None) -> Story:
+    """Return the story of a payment that was not joined away, asked in one flush; as its merchant may see it."""
+    chapters = database.flush([sql[name](payment=payment) for name in _CHAPTERS], idempotent=True, merchant=merchant)
     found = {name: chapter.rows for name, chapter in zip(_CHAPTERS, chapters, strict=True)}
     head, facts = found["payment"][0], found["facts"]
     row = head["row"]

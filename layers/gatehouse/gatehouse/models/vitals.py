@@ -1,6 +1,7 @@
 """The figures that alarms watch and that no single function can count: read and emitted once a minute."""
 
 from pathlib import Path
+from typing import Any
 
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
@@ -10,6 +11,12 @@ sql = load_statements(Path(__file__).with_name("vitals.sql"))
 
 LATE_DELIVERY_SECONDS = 900  # a delivery that takes longer than its tries within one run
 MOST_DELIVERIES = 20_000
+
+
+def money_at_risk(database: Database, merchant: str) -> list[dict[str, Any]]:
+    """Return by app and currency what was paid to a merchant and has not reached the app that should know."""
+    bound = sql.money_at_risk(seconds=LATE_DELIVERY_SECONDS, most=MOST_DELIVERIES)
+    return database.flush([bound], idempotent=True, merchant=merchant)[0].rows
 
 
 def emit_vitals(database: Database) -> None:

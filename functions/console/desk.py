@@ -1,0 +1,44 @@
+"""What the console works with; tests hand in their own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gatehouse.backup.connection import backup_or_none
+from gatehouse.data_keys import process_keyring
+from gatehouse.database.connection import Database, database, ops_database
+from gatehouse.jobs.bell import Bell, bell
+from gatehouse.jobs.depths import Depth, queue_depths
+from gatehouse.sealing import Keyring
+from gatehouse.settings import settings
+
+
+@dataclass(frozen=True)
+class ConsoleDesk:
+    """The databases by role, the bell, and the keys that seal sessions.
+
+    `database` is of the role gatehouse_api, which row-level security holds to one merchant; pages of a merchant use
+    nothing else. `ops_database` sees all merchants and is opened for operators only.
+    """
+
+    database: Callable[[], Database]
+    ops_database: Callable[[], Database]
+    keyring: Callable[[], Keyring]
+    bell: Callable[[], Bell] = bell
+    backup: Callable[[], Database | None] = lambda: None
+    depths: Callable[[], list[Depth]] = queue_depths
+    is_secure: bool = True  # whether browsers reach it by HTTPS only
+
+
+def process_desk() -> ConsoleDesk:
+    """Return the desk of this process."""
+    return ConsoleDesk(
+        database, ops_database, process_keyring, backup=backup_or_none, is_secure=settings().stage != "local"
+    )
+
+
+def desk_of(request: Request) -> ConsoleDesk:
+    """Return what the application of this request works with."""
+    desk: ConsoleDesk = request.app.state.desk
+    return desk
