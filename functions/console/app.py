@@ -19,10 +19,12 @@ from console.pages import (
     events,
     health,
     home,
+    memberships,
     orders,
     overview,
     payments,
     preferences,
+    products,
     settings,
     sign_in,
 )
@@ -38,6 +40,7 @@ class Page(Protocol):
 
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
+    *(memberships, products),
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 
