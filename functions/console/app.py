@@ -17,6 +17,7 @@ from console.desk import ConsoleDesk
 from console.pages import (
     customers,
     events,
+    forwards,
     health,
     home,
     memberships,
@@ -27,6 +28,7 @@ from console.pages import (
     products,
     settings,
     sign_in,
+    subscriptions,
 )
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
@@ -40,7 +42,7 @@ class Page(Protocol):
 
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
-    *(memberships, products),
+    *(memberships, products, forwards, subscriptions),
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 
