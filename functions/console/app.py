@@ -17,14 +17,18 @@ from console.desk import ConsoleDesk
 from console.pages import (
     customers,
     events,
+    forwards,
     health,
     home,
+    memberships,
     orders,
     overview,
     payments,
     preferences,
+    products,
     settings,
     sign_in,
+    subscriptions,
 )
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
@@ -38,6 +42,7 @@ class Page(Protocol):
 
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
+    *(memberships, products, forwards, subscriptions),
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 

@@ -7,9 +7,9 @@ from gatehouse.sealing import Keyring
 from tests.console.console_client import Browser, Console
 from tests.http_api.api_client import made_key
 from tests.http_api.conftest import api_database, ops
-from tests.intake.conftest import intake, keyring
+from tests.intake.conftest import intake, keyring, worker
 
-__all__ = ["api_database", "intake", "keyring", "ops"]
+__all__ = ["api_database", "intake", "keyring", "ops", "worker"]
 
 
 @pytest.fixture(scope="session")

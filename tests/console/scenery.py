@@ -2,6 +2,7 @@
 
 from gatehouse.models.customers import NewCustomer
 from gatehouse.models.orders import NewItem, NewOrder, Order, create_order
+from tests.console.clinic_scenery import paint_clinic_and_apps
 from tests.http_api.records import insert, put
 from tests.support.gatehouse_database import GatehouseDatabase
 
@@ -50,4 +51,5 @@ def paint(database: GatehouseDatabase) -> Order:
     database.sql(
         "update payments set method = 'card' where id = 1 and set_config('gatehouse.event', '1', true) is not null"
     )
+    paint_clinic_and_apps(database)
     return made.order

@@ -57,6 +57,19 @@ PAGES_TO_LOOK_AT = (
     "/console/ops/rejected",
     "/console/ops/health",
     "/console/ops/settings",
+    "/console/m/default/memberships",
+    "/console/m/default/memberships?edit=1",
+    "/console/m/default/memberships?tab=Cancellations",
+    "/console/m/default/memberships/1",
+    "/console/m/default/invoices/1",
+    "/console/m/default/products",
+    "/console/m/default/forwards",
+    "/console/m/default/forwards/1",
+    "/console/m/default/forwards/redrive?app=shop",
+    "/console/m/default/forwards/redrives/1",
+    "/console/m/default/subscriptions?app=shop",
+    "/console/m/default/subscriptions/all",
+    "/console/ops/subscriptions",
 )
 # The colours of all pages are those of these.
 IN_THE_DARK = (

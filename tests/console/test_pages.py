@@ -10,7 +10,7 @@ from tests.console.console_client import Browser, Console
 pytestmark = pytest.mark.req("O4")
 
 MOST_BYTES = 100_000
-PUBLIC = {"/console/sign-in", "/console/sign-out"}
+PUBLIC = {"/console/sign-in", "/console/sign-out", "/dashboard/subscriptions"}
 
 
 def routes(method: str = "GET") -> list[str]:

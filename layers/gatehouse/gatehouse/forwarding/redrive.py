@@ -112,13 +112,13 @@ def carry_on(
                 break
             if bell:
                 bell.ring([(job, TOPIC) for job in taken], budget_seconds=RING_SECONDS)
-        yield _progress(database, redrive)
+        yield progress_of(database, redrive)
         if is_time_up():
             return
         if not taken:
             sleep(POLL_SECONDS)
     database.query(sql.finish_redrive, id=redrive)
-    yield _progress(database, redrive)
+    yield progress_of(database, redrive)
 
 
 def find_redrive(database: Database, redrive: int) -> Row:
@@ -159,7 +159,8 @@ def _take_up(database: Database, held: Row, most: int) -> list[int]:
     return taken
 
 
-def _progress(database: Database, redrive: int) -> Progress:
+def progress_of(database: Database, redrive: int) -> Progress:
+    """Return how far a redrive has come."""
     held, state = find_redrive(database, redrive), database.query_one(sql.state_of_redrive, id=redrive)
     return Progress(
         redrive,

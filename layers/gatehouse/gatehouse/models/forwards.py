@@ -1,5 +1,6 @@
 """Deliveries to apps: listed, looked at, made again, and how they go. Without a merchant, those of all."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,8 @@ def stats(database: Database, merchant: str | None = None) -> list[Row]:
 def list_targets(database: Database, merchant: str | None = None) -> list[Row]:
     """Return where and how each app is told."""
     return database.flush([sql.list_targets()], idempotent=True, merchant=merchant)[0].rows
+
+
+def failures(database: Database, merchant: str | None, *, since: datetime, most: int = 20) -> list[Row]:
+    """Return why deliveries failed since a moment, by app and cause: those that were given up most often first."""
+    return database.flush([sql.failures(since=since, most=most)], idempotent=True, merchant=merchant)[0].rows

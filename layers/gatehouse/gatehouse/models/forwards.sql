@@ -67,3 +67,15 @@ select merchant, name, is_default, plans, coalesce(target_url, environment_url) 
     circuit_state, circuit_failures, circuit_probe_at
 from apps
 order by merchant, name;
+
+-- name: failures
+-- Why deliveries failed since a moment, by app and cause: how many, how many of them were given up, and the newest.
+select l.app, l.error_class, l.status_code, count(*) as deliveries,
+    count(distinct l.job_id) filter (where j.status = 'dead') as given_up, max(l.created_at) as last_at,
+    max(l.id) as last_id, (array_agg(l.error_message order by l.id desc))[1] as last_message
+from webhook_forward_logs l
+left join jobs j on j.id = l.job_id
+where not l.ok and l.created_at > :since::timestamptz
+group by l.app, l.error_class, l.status_code
+order by given_up desc, deliveries desc, l.app, l.error_class, l.status_code
+limit :most::integer;
