@@ -25,6 +25,7 @@ from console.pages import (
     preferences,
     settings,
     sign_in,
+    tenants,
 )
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
@@ -38,6 +39,7 @@ class Page(Protocol):
 
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
+    tenants,
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 

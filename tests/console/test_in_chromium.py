@@ -56,6 +56,7 @@ PAGES_TO_LOOK_AT = (
     "/console/ops/rejected",
     "/console/ops/health",
     "/console/ops/settings",
+    "/console/m/default/tenants",
 )
 
 
