@@ -25,6 +25,7 @@ from console.pages import (
     preferences,
     settings,
     sign_in,
+    sync,
     tenants,
 )
 from gatehouse.errors import GatehouseError, NotFound
@@ -39,7 +40,7 @@ class Page(Protocol):
 
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
-    tenants,
+    *(sync, tenants),
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 

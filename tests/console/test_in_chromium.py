@@ -57,6 +57,8 @@ PAGES_TO_LOOK_AT = (
     "/console/ops/health",
     "/console/ops/settings",
     "/console/m/default/tenants",
+    "/console/ops/sync",
+    "/console/ops/sync/compare",
 )
 
 
