@@ -45,7 +45,7 @@ async def show(request: Request, visitor: Operator) -> Response:  # noqa: ARG001
     refused: list[dict[str, Any]] = []
     if found.refused and found.primary == "ok":
         refused = database.query(primary_sql.refused, many=MANY_REFUSALS, most=MOST_REFUSED_SHOWN)
-    context = {"found": found, "refused": refused, **_waiting(asked.since, found.compared_at)}
+    context: dict[str, Any] = {"found": found, "refused": refused, **_waiting(asked.since, found.compared_at)}
     if asked.live:
         return fragment(request, "sync_now.html", **context)
     live = with_query(PATH, {"live": "1", "since": _plain(asked.since)})
