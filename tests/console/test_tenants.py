@@ -57,6 +57,7 @@ def test_a_tenant_is_made_asked_shared_and_deleted(
     assert "data-over" not in part
     assert owner.post(f"{path}/sql", {"query": "select 1"}).status == 409
     assert plain.work() == ["done"]
+    assert "Run SQL" in owner.get(path, live="1").words, "a page that has waited leads on by itself"
     assert "data-over" in owner.get(path, live="1").text
     assert "The shop" in owner.get(TENANTS, status="active").words
     assert "No tenant is suspended" in owner.get(TENANTS, status="suspended").words

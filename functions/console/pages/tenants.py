@@ -131,7 +131,7 @@ async def show(request: Request, place: Here, tenant_id: str) -> Response:
     who = _who(place)
     entered = records.enter(place.database, who, tenant_id)
     if "live" in request.query_params:
-        return fragment(request, "tenant_now.html", row=entered.row)
+        return fragment(request, "tenant_now.html", row=entered.row, path=_path(place, tenant_id), is_fresh=True)
     today = datetime.now(UTC).date()
     days = records.usage(place.database, who, tenant_id, today - timedelta(days=USAGE_DAYS - 1), today)
     return page(
@@ -139,6 +139,7 @@ async def show(request: Request, place: Here, tenant_id: str) -> Response:
         "tenant.html",
         entered.row["name"],
         row=entered.row,
+        is_fresh=False,  # the actions of the whole page lead to SQL
         role=entered.role,
         path=_path(place, tenant_id),
         back=place.path("tenants"),
