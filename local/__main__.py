@@ -11,7 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gatehouse.errors import GatehouseError
+from local import demo_data
 from local.demonstration import demonstrate
+from local.send import EventNotSendable
 from local.supervisor import RunOptions, StartRefused, Supervisor
 from local.terminal import Terminal
 
@@ -91,11 +94,31 @@ def run(supervisor: Supervisor, terminal: Terminal, ending: Ending, *, with_demo
         terminal.say(f"Gatehouse is ready after {seconds:.1f} s; Ctrl-C ends it.")
         for line in hints(stack):
             terminal.say(f"  {line}")
+        if with_demonstration and supervisor.accounts:
+            # Beside serving: it takes some seconds, and nobody has to wait for it.
+            threading.Thread(target=fill_demo, args=(supervisor, terminal), daemon=True).start()
         ending.wait()
         terminal.say("Gatehouse stops …")
     finally:
         supervisor.stop()
     terminal.say("stopped")
+
+
+def fill_demo(supervisor: Supervisor, terminal: Terminal) -> None:
+    """Write the demo merchants with their months of payments; say when they are there, or why they are not."""
+    began = time.monotonic()
+    try:
+        stack = demo_data.open_stack(supervisor)
+        try:
+            recorded = demo_data.fill(stack, supervisor.stack)
+        finally:
+            for database in (stack.intake, stack.api, stack.ops):
+                database.close()
+    except (GatehouseError, OSError, EventNotSendable) as reason:
+        terminal.say(f"  the demo data is not whole: {reason}")
+        return
+    if recorded:
+        terminal.say(f"  demo data: {recorded} events recorded in {time.monotonic() - began:.1f} s; see the console")
 
 
 def hints(stack: Mapping[str, Any]) -> list[str]:

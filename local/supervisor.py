@@ -110,6 +110,16 @@ class Supervisor:
         """Take no more requests, finish what waits in the inbox, and end everything."""
         self._started.close()
 
+    @property
+    def database_server(self) -> PostgresServer:
+        """Return the server of the primary database."""
+        return self._server
+
+    @property
+    def kept_secrets(self) -> KeptSecrets:
+        """Return the secrets of this stack."""
+        return self._kept
+
     def stop_postgres(self) -> None:
         """Let Postgres go away, as an outage does; the rest goes on."""
         self._server.stop("immediate")

@@ -29,6 +29,8 @@ from console.pages import (
     settings,
     sign_in,
     subscriptions,
+    sync,
+    tenants,
 )
 from gatehouse.errors import GatehouseError, NotFound
 from gatehouse.http_api.front import Front
@@ -43,6 +45,7 @@ class Page(Protocol):
 PAGES: tuple[Page, ...] = (
     *(sign_in, home, preferences, overview, payments, orders, customers, events, health, settings),
     *(memberships, products, forwards, subscriptions),
+    *(sync, tenants),
 )
 STATIC_SECONDS = 31_536_000  # the address holds a hash of the content
 

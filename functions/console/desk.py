@@ -12,6 +12,8 @@ from gatehouse.jobs.bell import Bell, bell
 from gatehouse.jobs.depths import Depth, queue_depths
 from gatehouse.sealing import Keyring
 from gatehouse.settings import settings
+from gatehouse.tenants import factory
+from gatehouse.tenants.links import Links
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class ConsoleDesk:
     bell: Callable[[], Bell] = bell
     backup: Callable[[], Database | None] = lambda: None
     depths: Callable[[], list[Depth]] = queue_depths
+    tenant_links: Callable[[], Links] = factory.links
+    tenant_engine_for: Callable[[str, str | None], str] = factory.engine_for
+    tenant_grace_days: Callable[[], int] = lambda: settings().tenant_grace_days
+    tenant_statement_milliseconds: Callable[[], int] = lambda: settings().tenant_statement_milliseconds
     is_secure: bool = True  # whether browsers reach it by HTTPS only
 
 

@@ -18,7 +18,7 @@ from gatehouse.sealing import Keyring
 from gatehouse.settings import settings
 from gatehouse.tenants import factory
 from gatehouse.tenants.links import Links
-from gatehouse.tenants.records import Who
+from gatehouse.tenants.records import Who, user_of_key
 from gatehouse.tenants.tokens import Tokens, tokens
 
 KEY_PREFIX = "gh_"
@@ -98,10 +98,10 @@ def acting_as(asker: Asker, claims: dict[str, Any]) -> Asker:
 
 def _of_key(desk: TenantsDesk, caller: Caller) -> Asker:
     """A key stands for the user whom it was made for, else for itself."""
-    row = desk.database().query_one("select user_of_key(:id::text) as user_id", id=caller.key_id)
-    subject = f"user:{row['user_id']}" if row["user_id"] else f"key:{caller.key_id}"
+    user = user_of_key(desk.database(), caller.key_id)
+    subject = f"user:{user}" if user else f"key:{caller.key_id}"
     is_operator = caller.may("ops")
-    claims = {"sub": row["user_id"] or caller.key_id, "role": "authenticated"}
+    claims = {"sub": user or caller.key_id, "role": "authenticated"}
     return Asker(Who(caller.merchant, subject, is_operator), claims, may_create=caller.may("developer"))
 
 

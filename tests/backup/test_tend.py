@@ -10,7 +10,7 @@ from gatehouse.backup.tend import tend
 from gatehouse.backup.writer import primary_sql
 from gatehouse.database.connection import Database
 from gatehouse.errors import ConnectionError
-from gatehouse.jobs.bell import Bell
+from gatehouse.jobs.bell import COMPARE_BODY, Bell
 from gatehouse.observability import metrics
 from gatehouse.sealing import Keyring
 from tests.backup.backed_up import nothing_differs, tell
@@ -126,3 +126,16 @@ def test_the_bell_is_rung_once_a_second_and_covers_that_second(queues: Queues, m
 def test_what_is_off_costs_nothing(worker: Database) -> None:
     assert not Bell(unreachable_sqs(), {}, {}).ring_for_backup()
     assert worker.query_one(primary_sql.state)["is_on"] is False
+
+
+@pytest.mark.req("B4", "O4")
+def test_somebody_may_ask_for_a_comparison_by_day(
+    primary: Database, backup: Database, intake: Database, keyring: Keyring, backup_database: GatehouseDatabase
+) -> None:
+    tell(intake, keyring, "first", paid("pi_1", 1000))
+    tend(RUNG, primary, backup, keyring, SILENT, seconds=20)
+    backup_database.sql("delete from payment_services")
+    assert not nothing_differs(primary, backup)
+    answer = tend(sqs_event(COMPARE_BODY), primary, backup, keyring, SILENT, seconds=20)
+    assert (answer["batchItemFailures"], answer["divergent"], answer["repaired"]) == ([], 1, 1)
+    assert nothing_differs(primary, backup)

@@ -70,6 +70,9 @@ PAGES_TO_LOOK_AT = (
     "/console/m/default/subscriptions?app=shop",
     "/console/m/default/subscriptions/all",
     "/console/ops/subscriptions",
+    "/console/m/default/tenants",
+    "/console/ops/sync",
+    "/console/ops/sync/compare",
 )
 # The colours of all pages are those of these.
 IN_THE_DARK = (

@@ -10,7 +10,7 @@ from gatehouse.backup.writer import BackupAway, asking_the_backup, backup_sql, d
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Json
 from gatehouse.errors import ConnectionError, TimeoutError
-from gatehouse.jobs.bell import Bell
+from gatehouse.jobs.bell import COMPARE_BODY, Bell
 from gatehouse.observability import log, metrics
 from gatehouse.sealing import Keyring
 
@@ -30,7 +30,10 @@ def tend(
             return _compare(primary, backup, keyring)
         if "Records" not in event:
             return _look_after(primary, backup, keyring, bell, seconds)
-        return _drain(primary, backup, keyring, bell, seconds)
+        drained = _drain(primary, backup, keyring, bell, seconds)
+        if any(record.get("body") == COMPARE_BODY for record in event["Records"]):
+            return drained | _compare(primary, backup, keyring)
+        return drained
     except BackupAway as away:
         return _is_away(primary, away)
 

@@ -19,6 +19,7 @@ from gatehouse.settings import settings
 MOST_IN_A_BATCH = 10  # SQS's own limit
 BACKUP_QUEUE = "backup"
 BACKUP_DELAY_SECONDS = 1
+COMPARE_BODY = '{"do": "compare"}'
 BACKUP_BUDGET_SECONDS = 0.100
 RING_BUDGET_SECONDS = 0.150  # the webhook waits for this before it answers
 NO_DELAYS: Mapping[int, int] = {}
@@ -92,6 +93,13 @@ class Bell:
             return False
         self._backup_rung_at = now
         return True
+
+    def ask_for_comparison(self) -> None:
+        """Ask backup_writer to compare both databases and repair what differs, now; raise AwsError, or SettingError."""
+        url = self._queues.get(BACKUP_QUEUE, "")
+        if not url:
+            raise SettingError("BACKUP_QUEUE_URL is not set: nobody can be asked")
+        self.send(url, COMPARE_BODY, timeout_seconds=2)
 
     def send(self, queue_url: str, body: str, *, timeout_seconds: float) -> None:
         """Send one message, or raise AwsError: for what exists nowhere else yet."""

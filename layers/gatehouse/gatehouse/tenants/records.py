@@ -351,6 +351,12 @@ def place_of(database: Database, who: Who, keyring: Keyring, row: Row, branch: s
     return Place(found["id"], credentials_of(keyring, found))
 
 
+def user_of_key(database: Database, key_id: str) -> str | None:
+    """Return the user whom a key was made for; None where it stands for itself."""
+    found: str | None = database.query_one(sql.user_of_key, id=key_id)["user_id"]
+    return found
+
+
 def reseal(database: Database, keyring: Keyring) -> int:
     """Seal the secrets of tenants and branches anew with the current key; return of how many. Safe to repeat."""
     done = 0

@@ -249,3 +249,7 @@ where id = :id::text and sealed = :before::bytea returning id;
 -- Keep those of a branch.
 update tenant_branches set sealed = :sealed::bytea, key_id = :key_id::text
 where id = :id::text and sealed = :before::bytea returning id;
+
+-- name: user_of_key
+-- The user whom a key to the API was made for.
+select user_of_key(:id::text) as user_id;
