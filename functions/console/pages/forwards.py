@@ -110,7 +110,7 @@ async def plan(request: Request, place: Here, operator: Operator) -> Response:  
 
 
 @router.post("/console/m/{merchant}/forwards/redrive")
-async def begin(request: Request, place: Here, operator: Operator, form: Changing) -> Response:  # noqa: ARG001
+async def begin(request: Request, place: Here, operator: Operator, form: Changing) -> Response:  # noqa: ARG001 - being one is enough
     """Begin a redrive that was planned and confirmed; its page carries it out."""
     filters = _filters(request, form.read(Redrive))
     database = desk_of(request).ops_database()
@@ -122,7 +122,7 @@ async def begin(request: Request, place: Here, operator: Operator, form: Changin
 
 
 @router.get("/console/m/{merchant}/forwards/redrives/{number}")
-async def show_redrive(request: Request, place: Here, operator: Operator, number: RowId) -> Response:  # noqa: ARG001
+async def show_redrive(request: Request, place: Here, operator: Operator, number: RowId) -> Response:  # noqa: ARG001 - being one is enough
     """Show how far a redrive has come; with `going`, take its next step first."""
     desk = desk_of(request)
     database = desk.ops_database()
