@@ -202,7 +202,7 @@ def test_a_built_layer_is_its_python_folder(load: Load, tmp_path: Path) -> None:
 
 
 def test_our_own_template_loads(moto: MotoServer) -> None:
-    names = ("Intake", "Worker", "Owner", "Api")
+    names = ("Intake", "Worker", "Owner", "Api", "Ops")
     parameters = {f"{name}DatabaseSecretArn": SECRET for name in names} | {"Stage": "local"}
     parameters |= dict.fromkeys(("DataKeysSecretArn", "StripeSecretArn"), SECRET)
     stack = load_stack(PROJECT / "template.yaml", parameters, moto.endpoint)
