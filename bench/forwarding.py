@@ -277,7 +277,9 @@ def _send_for(stack: dict[str, Any], seconds: int) -> list[str]:
     """Send events at an even pace, whatever the answers take; return the references of what was taken."""
     bodies = [charge("elevenone") for _ in range(EVENTS_A_SECOND * seconds)]
     gateway = stack["gateways"]["paystack"]
-    turn, begun, refused = count(), time.monotonic() + 0.2, []
+    turn, begun = count(), time.monotonic() + 0.2
+    refused: list[str] = []
+    again: list[int] = []
 
     def send() -> None:
         with httpx.Client(timeout=30) as client:
@@ -285,6 +287,10 @@ def _send_for(stack: dict[str, Any], seconds: int) -> list[str]:
                 time.sleep(max(begun + place / EVENTS_A_SECOND - time.monotonic(), 0))
                 headers = {"content-type": "application/json", **sign_paystack(bodies[place], gateway, "", 0)}
                 answer = client.post(gateway["url"], content=bodies[place], headers=headers)
+                while answer.status_code == 429:  # every environment is busy or starts: a gateway sends again
+                    again.append(place)
+                    time.sleep(0.2)
+                    answer = client.post(gateway["url"], content=bodies[place], headers=headers)
                 if answer.status_code != 200 or "applied" not in answer.text:
                     refused.append(answer.text)
 
@@ -295,6 +301,8 @@ def _send_for(stack: dict[str, Any], seconds: int) -> list[str]:
         thread.join()
     if refused:
         raise RuntimeError(f"{len(refused)} events were not taken, such as: {refused[0]}")
+    if again:
+        print(f"  sent again after 429: {len(again)} times", flush=True)
     took = time.monotonic() - begun
     if took > seconds * 1.1:
         print(f"  the front was slower than {EVENTS_A_SECOND} a second: {len(bodies) / took:.0f}", flush=True)
