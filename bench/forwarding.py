@@ -43,7 +43,7 @@ from local.postgres import PostgresServer, free_port, stop_leftover
 from local.send import sign_paystack
 from tests.support.queues import sqs_event
 
-EVENTS_A_SECOND = 50
+EVENTS_A_SECOND = int(os.environ.get("BENCH_EVENTS_A_SECOND", "50"))
 SECONDS = 15
 SENDERS = 8
 WAITING = 10_000

@@ -98,7 +98,13 @@ def delete_under_lock() -> None:
 
     def delete_message(self: Queue, receipt_handle: str) -> None:
         with self._messages_lock:
-            delete(self, receipt_handle)
+            named = next((each for each in self._messages if each.receipt_handle == receipt_handle), None)
+            if named is None:  # unknown, gone already, or received again meanwhile
+                delete(self, receipt_handle)
+                return
+            self._messages = [each for each in self._messages if each is not named]
+            self.pending_messages.discard(named)
+            self.deleted_messages.update(each for each in named.all_receipt_handles if each)
 
     Queue.delete_message = delete_message  # type: ignore[method-assign]  # that is the point
 
@@ -110,7 +116,7 @@ def look_less() -> None:
     messages that wait would cost seconds a call, which no queue of AWS does.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
-    from moto.sqs.models import Message, SQSBackend
+    from moto.sqs.models import Message, Queue, SQSBackend
 
     def fresh(self: Any, queue_name: str, message: Any) -> bool:
         kept_seconds = self.get_queue(queue_name).message_retention_period
@@ -122,11 +128,16 @@ def look_less() -> None:
     def delayed(self: Message) -> bool:
         return time.time() * 1000 < self.delayed_until
 
+    def to_be_received(self: Queue) -> list[Message]:
+        now = time.time() * 1000
+        return [each for each in self._messages if now > each.visible_at and now >= each.delayed_until]
+
     backend_for_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
     for owner, name, cheaper in (
         (SQSBackend, "is_message_valid_based_on_retention_period", fresh),
         (Message, "visible", property(visible)),
         (Message, "delayed", property(delayed)),
+        (Queue, "messages", property(to_be_received)),
         (DomainDispatcherApplication, "get_backend_for_host", backend_for_host),
     ):
         setattr(owner, name, cheaper)
