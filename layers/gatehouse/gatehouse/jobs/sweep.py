@@ -16,6 +16,11 @@ LEAST_SECONDS_FOR_BURIALS = 1.0
 # behind it.
 MOST_A_SECOND_OF_A_LANE = 40
 SECONDS_OF_A_SWEEP = 60
+# The first few tell whether the app answers at all. If it is silent, their three attempts are over and its circuit is
+# open before the others come, so that no batch waits for those.
+FIRST_OF_A_LANE = 5
+SECONDS_FOR_THE_FIRST = 20
+MOST_OF_A_LANE = FIRST_OF_A_LANE + MOST_A_SECOND_OF_A_LANE * (SECONDS_OF_A_SWEEP - SECONDS_FOR_THE_FIRST)
 REJECTED_KEPT_DAYS = 7
 MOST_REJECTED_KEPT = 10_000
 ANSWERS_KEPT_HOURS = 24
@@ -28,12 +33,12 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
     rung = bell.ring(probes, budget_seconds=seconds) if probes else 0
     in_lane = Counter[str]()
     while (left := deadline - time.monotonic()) > 0:
-        full = [lane for lane, jobs in in_lane.items() if jobs >= MOST_A_SECOND_OF_A_LANE * SECONDS_OF_A_SWEEP]
+        full = [lane for lane, jobs in in_lane.items() if jobs >= MOST_OF_A_LANE]
         rows = database.query(sql.take_unrung, most=MOST_AT_ONCE, full_lanes=full)
         delays = dict[int, int]()
         for row in rows:
             if row["lane"]:
-                delays[row["id"]] = in_lane[row["lane"]] // MOST_A_SECOND_OF_A_LANE
+                delays[row["id"]] = _delay_seconds(in_lane[row["lane"]])
                 in_lane[row["lane"]] += 1
         rung += bell.ring([(row["id"], row["topic"]) for row in rows], budget_seconds=left, delays=delays)
         if len(rows) < MOST_AT_ONCE:
@@ -51,6 +56,13 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
         metrics.measure("OldestDueJob", row["oldest_seconds"], topic=row["topic"])
     log.info("swept", rung=rung, told=told, partitions_made=made)
     return {"rung": rung, "told": told, "partitions_made": made}
+
+
+def _delay_seconds(place: int) -> int:
+    """Return how many seconds a job waits in its queue that has this place in its lane."""
+    if place < FIRST_OF_A_LANE:
+        return 0
+    return SECONDS_FOR_THE_FIRST + (place - FIRST_OF_A_LANE) // MOST_A_SECOND_OF_A_LANE
 
 
 def _make_partitions(database: Database) -> int:
