@@ -8,9 +8,8 @@ from starlette.exceptions import HTTPException
 
 from console.views import go, page, with_query
 from console.visitors import SignInNeeded
-from gatehouse.database.errors import OUR_WORDS
-from gatehouse.errors import DatabaseError, GatehouseError, InputRefused, TooManyRequests
-from gatehouse.observability import log
+from gatehouse.errors import GatehouseError, InputRefused, TooManyRequests
+from gatehouse.http_api.problems import noted_and_told
 
 
 class Advice(NamedTuple):
@@ -46,14 +45,8 @@ async def of_our_error(request: Request, error: Exception) -> Response:
         return go(request, with_query("/console/sign-in", asked))
     if not isinstance(error, GatehouseError):
         raise error
-    status = error.http_status
-    log.add(refused=error.code)
-    if status >= 500:
-        log.error("request failed", error=error)
-    # As in the API: what a server says of itself names hosts and constraints, and is for the log.
-    is_inside = status >= 500 or (isinstance(error, DatabaseError) and error.sqlstate not in (None, *OUR_WORDS))
-    detail = (type(error).__doc__ or "").partition("\n")[0] if is_inside else str(error)
-    response = _page(request, status, error.code, detail)
+    detail, _is_inside = noted_and_told(error)
+    response = _page(request, error.http_status, error.code, detail)
     if isinstance(error, TooManyRequests):
         response.headers["retry-after"] = "60"
     return response

@@ -78,18 +78,27 @@ def problem(
     return JSONResponse(words.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 
+def noted_and_told(error: GatehouseError) -> tuple[str, bool]:
+    """Note an error in the log; return what whoever called may read of it, and whether its own words stay inside.
+
+    What a server says of itself is for the log: it names hosts, statements and constraints. What our own functions and
+    models say is for whoever called.
+    """
+    log.add(refused=error.code)
+    if error.http_status >= 500:
+        log.error("request failed", error=error)
+    is_inside = error.http_status >= 500 or (
+        isinstance(error, DatabaseError) and error.sqlstate not in (None, *OUR_WORDS)
+    )
+    return ((type(error).__doc__ or "").partition("\n")[0] if is_inside else str(error)), is_inside
+
+
 async def of_our_error(request: Request, error: Exception) -> JSONResponse:
     """Answer an error that Gatehouse raised on purpose."""
     if not isinstance(error, GatehouseError):
         raise error
     status = error.http_status
-    log.add(refused=error.code)
-    if status >= 500:
-        log.error("request failed", error=error)
-    # What a server says of itself is for the log: it names hosts, statements and constraints. What our own functions
-    # and models say is for whoever called.
-    is_inside = status >= 500 or (isinstance(error, DatabaseError) and error.sqlstate not in (None, *OUR_WORDS))
-    detail = (type(error).__doc__ or "").partition("\n")[0] if is_inside else str(error)
+    detail, is_inside = noted_and_told(error)
     fields: list[FieldProblem] = []
     if isinstance(error, InputRefused):
         fields = [FieldProblem(field=error.field, place=error.place, message=detail)]
