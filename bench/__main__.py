@@ -25,6 +25,7 @@ NAMES = (
     "importing",
     "clinic_load",
     "reports",
+    "console",
     "backup",
     "tenants",
     "faults",

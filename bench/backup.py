@@ -3,9 +3,10 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from bench.figures import Figure, alternating
@@ -30,7 +31,8 @@ MOST_TIMES_WITHOUT = 1.05
 PAYMENTS_WRITTEN = 6000
 LEAST_A_SECOND = 1000
 MILLION = 1_000_000
-CHOSEN = 600_000
+BACKLOG = 300_000
+EVENTS_BEFORE = 2000
 MOST_SECONDS_TO_FIND = 30
 EVENTS_A_SECOND = 50
 SECONDS_OF_EVENTS = 15
@@ -41,50 +43,70 @@ COLUMNS = (
     "id, merchant, gateway, account, livemode, status, amount_minor, received_minor, refunded_minor, currency, method, "
     "reference, email, first_fact_at, last_fact_at, completed_at"
 )
-A_MILLION = f"""
+MANY = f"""
     insert into payments ({COLUMNS})
     select n, 'default', (array['stripe', 'paypal', 'paystack'])[1 + n % 3], 'default', true, 'completed', n % 100000,
         n % 100000, 0, 'EUR', 'card', 'ref-' || n, n || '@example.com', timestamptz '2025-01-01Z' + n * interval '20 s',
         timestamptz '2025-01-01Z' + n * interval '20 s', timestamptz '2025-01-01Z' + n * interval '21 s'
-    from generate_series(1, {MILLION}) n
+    from generate_series(1, :many) n
 """  # noqa: S608 - constants
-THE_SAME_MILLION = f"""
+THE_SAME_MANY = """
     insert into payment_services (
         id, merchant, gateway_provider, account, livemode, status, amount_minor, received_minor, refunded_minor,
         currency, method, reference, email, first_fact_at, last_fact_at, completed_at, version, service)
     select n, 'default', (array['stripe', 'paypal', 'paystack'])[1 + n % 3], 'default', true, 'completed', n % 100000,
         n % 100000, 0, 'EUR', 'card', 'ref-' || n, n || '@example.com', timestamptz '2025-01-01Z' + n * interval '20 s',
         timestamptz '2025-01-01Z' + n * interval '20 s', timestamptz '2025-01-01Z' + n * interval '21 s', 0, 'payment'
-    from generate_series(1, {MILLION}) n
-"""  # noqa: S608 - constants
+    from generate_series(1, :many) n
+"""
+
+WAITING = "insert into backup_changes (payment_id, merchant) select -n, 'default' from generate_series(1, :many) n"
+
+
+class Size(NamedTuple):
+    """How much is written, compared and measured."""
+
+    before: int = EVENTS_BEFORE  # events that are there
+    events: int = EVENTS_A_ROUND
+    rounds: int = ROUNDS
+    backlog: int = BACKLOG
+    written: int = PAYMENTS_WRITTEN
+    compared: int = MILLION
 
 
 def run() -> list[Figure]:
     """Measure on two databases of one server, and the lag on the whole stack."""
-    figures = []
     with ground() as place, _backup_of(place) as backup_database:
-        backup = backup_database.connect("backup_writer", statement_milliseconds=120_000)
-        worker = place.database.connect("worker", statement_milliseconds=120_000)
-        worker.query(primary_sql.turn, on=True)
-        figures.append(_recording(place, "recording with the backup on, in its server", in_process=False))
-        figures.append(_recording(place, "recording with the backup on, in process", in_process=True))
-        place.database.sql(
-            "insert into backup_changes (payment_id, merchant) select -n, 'default' from generate_series(1, 300000) n"
-        )
-        figures.append(_recording(place, "the same behind a backlog of 300,000", in_process=True, keep=True))
-        place.database.sql("truncate backup_changes")
-        figures.append(_writing(place, worker, backup))
-        figures += _comparing(place.database, backup_database, worker, backup)
-        worker.close()
-        backup.close()
+        figures = measured(place, backup_database)
     figures.append(_lag())
     return figures
 
 
-def _recording(place: Ground, name: str, *, in_process: bool, keep: bool = False) -> Figure:
+def measured(place: Ground, backup_database: GatehouseDatabase, size: Size = Size()) -> list[Figure]:  # noqa: B008 - a tuple of numbers
+    """Measure recording, writing and comparing."""
+    patience: dict[str, Any] = {"statement_milliseconds": 120_000}
+    with (
+        closing(backup_database.connect("backup_writer", **patience)) as backup,
+        closing(place.database.connect("worker", **patience)) as worker,
+    ):
+        worker.query(primary_sql.turn, on=True)
+        figures = [
+            _recording(place, "recording with the backup on, in its server", size, in_process=False),
+            _recording(place, "recording with the backup on, in process", size, in_process=True),
+        ]
+        place.database.sql(WAITING.replace(":many", str(size.backlog)))
+        behind = f"the same behind a backlog of {size.backlog:,}"
+        figures.append(_recording(place, behind, size, in_process=True, keep=True))
+        place.database.sql("truncate backup_changes")
+        figures.append(_writing(place, worker, backup, size.written))
+        figures += _comparing(place.database, backup_database, worker, backup, size.compared)
+    return figures
+
+
+def _recording(place: Ground, name: str, size: Size, *, in_process: bool, keep: bool = False) -> Figure:
     """Measure a recording with the triggers and without them, in turn."""
     script, variables = floor_of(SUCCEEDED)
-    fill(place, 2000)
+    fill(place, size.before)
     database = intake(place)
     its_desk = desk(database)
     stock = requests(SUCCEEDED)
@@ -94,47 +116,48 @@ def _recording(place: Ground, name: str, *, in_process: bool, keep: bool = False
         if not keep:
             place.database.sql("truncate backup_changes")
         if not in_process:
-            return place.pgbench(script, transactions=EVENTS_A_ROUND, **variables)
+            return place.pgbench(script, transactions=size.events, **variables)
         with Path("/dev/null").open("w") as nowhere, redirect_stdout(nowhere):
-            return median_milliseconds(its_desk, list(islice(stock, EVENTS_A_ROUND)))
+            return median_milliseconds(its_desk, list(islice(stock, size.events)))
 
-    measured = alternating(lambda: record("disable"), lambda: record("enable"), rounds=ROUNDS)
+    taken = alternating(lambda: record("disable"), lambda: record("enable"), rounds=size.rounds)
     database.close()
-    return Figure(name, measured.value, "ms", measured.floor, MOST_TIMES_WITHOUT)
+    return Figure(name, taken.value, "ms", taken.floor, MOST_TIMES_WITHOUT)
 
 
-def _writing(place: Ground, worker: Database, backup: Database) -> Figure:
+def _writing(place: Ground, worker: Database, backup: Database, payments: int) -> Figure:
     script, variables = floor_of(SUCCEEDED)
-    place.pgbench(script, transactions=PAYMENTS_WRITTEN, **variables)
+    place.pgbench(script, transactions=payments, **variables)
     began = time.monotonic()
     with Path("/dev/null").open("w") as nowhere, redirect_stdout(nowhere):
         done = drain(worker, backup, Keyring(DATA_KEYS), seconds=120)
-    assert done.written == PAYMENTS_WRITTEN, done
+    assert done.written == payments, done
     a_second = done.written / (time.monotonic() - began)
     return Figure("payments written to the backup", a_second, "/s", LEAST_A_SECOND, 1.0, more_is_better=True)
 
 
 def _comparing(
-    database: GatehouseDatabase, backup_database: GatehouseDatabase, worker: Database, backup: Database
+    database: GatehouseDatabase, backup_database: GatehouseDatabase, worker: Database, backup: Database, payments: int
 ) -> list[Figure]:
-    """Let both databases hold the same million payments but for one cent, and find it."""
+    """Let both databases hold the same payments but for one cent, and find it."""
+    chosen = payments * 6 // 10
     backup_database.sql("truncate payment_services")
     # As a replica, so that no trigger asks a million times what else may follow.
     run_sql(
         database.address,
-        f"set session_replication_role = replica; truncate payments cascade; {A_MILLION}",
+        f"set session_replication_role = replica; truncate payments cascade; {MANY.replace(':many', str(payments))}",
     )
-    backup_database.sql(THE_SAME_MILLION)
+    backup_database.sql(THE_SAME_MANY.replace(":many", str(payments)))
     for each in (database, backup_database):
         each.sql("vacuum analyze")
-    backup_database.sql(f"update payment_services set amount_minor = amount_minor + 1 where id = {CHOSEN}")  # noqa: S608 - a constant
+    backup_database.sql(f"update payment_services set amount_minor = amount_minor + 1 where id = {chosen}")  # noqa: S608 - a constant
     began = time.monotonic()
     found = compare_all(worker, backup)
     seconds = time.monotonic() - began
-    assert [each.payment for each in found] == [CHOSEN], found[:5]
+    assert [each.payment for each in found] == [chosen], found[:5]
     assert repair(worker, backup, Keyring(DATA_KEYS), found) == 1
     assert compare_all(worker, backup) == []
-    return [Figure("one cent found in a million payments", seconds, "s", limit=MOST_SECONDS_TO_FIND)]
+    return [Figure(f"one cent found in {payments:,} payments", seconds, "s", limit=MOST_SECONDS_TO_FIND)]
 
 
 def _lag() -> Figure:

@@ -56,23 +56,28 @@ class Load:
 
 def run() -> list[Figure]:
     """Start a stack, keep up the load, and tell how it went."""
-    minutes = float(os.environ.get("GATEHOUSE_BENCH_MINUTES", "5"))
     options = RunOptions(port=free_port(), folder=Path(tempfile.mkdtemp(prefix="gatehouse-bench-load-")))
     supervisor = Supervisor(options, Terminal(output=io.StringIO()))
     facts = supervisor.start()
     try:
-        import_clinics(facts)
-        load = kept_up(facts, minutes)
-        enriched = enriched_seconds(facts)
+        return measured(facts, float(os.environ.get("GATEHOUSE_BENCH_MINUTES", "5")))
     finally:
         supervisor.stop()
         erase(options)
+
+
+def measured(facts: dict[str, Any], minutes: float, *, between_looks: float = SECONDS_BETWEEN_LOOKS) -> list[Figure]:
+    """Keep up the load on a running stack for so long."""
+    import_clinics(facts)
+    load = kept_up(facts, minutes, between_looks)
+    enriched = enriched_seconds(facts)
     print(f"  {len(load.answers)} webhooks in {minutes:g} minutes, {len(load.refused)} not taken {load.refused[:2]}")
     print("  queue depth (messages, jobs not done): " + ", ".join(f"{s:.0f} s: {m}, {j}" for s, m, j in load.depths))
     fifth = max(len(load.depths) // 5, 1)
     growth = mean(jobs for _, _, jobs in load.depths[-fifth:]) - mean(jobs for _, _, jobs in load.depths[:fifth])
     return [
         Figure("answer to a webhook, p95", quantiles(load.answers, n=20)[-1], "ms", limit=MOST_ANSWER_MILLISECONDS),
+        Figure("webhooks not taken", len(load.refused), "webhooks", limit=0),
         Figure("webhooks a minute", len(load.answers) / minutes, "/min"),
         Figure("payments enriched, with invoice, of those told", enriched[1], "%"),
         Figure("from receipt to enriched, p95", enriched[0], "s", limit=MOST_ENRICHED_SECONDS),
@@ -103,7 +108,7 @@ def import_clinics(facts: dict[str, Any]) -> None:
         )
 
 
-def kept_up(facts: dict[str, Any], minutes: float) -> Load:
+def kept_up(facts: dict[str, Any], minutes: float, between_looks: float) -> Load:
     """Send at the rate, whatever comes back, and look at the queue."""
     load = Load()
     sqs = AwsClient("sqs", region="us-east-1", endpoint_url=facts["sqs_endpoint"], credentials=lambda: CREDENTIALS)
@@ -121,7 +126,7 @@ def kept_up(facts: dict[str, Any], minutes: float) -> Load:
             is_sale = number % (WEBHOOKS_A_MINUTE // ENRICHED_A_MINUTE) == 0
             sent.append(pool.submit(send, facts, number, is_sale=is_sale, load=load))
             passed = time.monotonic() - begun
-            if passed - looked >= SECONDS_BETWEEN_LOOKS:
+            if passed - looked >= between_looks:
                 looked = passed
                 sent.append(pool.submit(look, facts, sqs, passed, load))
         for each in sent:

@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import Figure, alternating
-from bench.ground import ACCOUNT, DATA_KEYS, desk, ground, intake
-from bench.recording import fill, median_milliseconds, receive_one
+from bench.ground import ACCOUNT, DATA_KEYS, Ground, desk, ground, intake
+from bench.recording import EVENTS_BEFORE, fill, median_milliseconds, receive_one
 from bench.samples import PROCESSING, bodies, requests
 from gatehouse.accounts import fingerprint
 from gatehouse.http_request import read_request
@@ -28,9 +28,16 @@ BATCH = 10  # messages that the template's mapping hands over at once
 
 def run() -> list[Figure]:
     """Measure both beside first deliveries."""
+    with ground() as place:
+        return measured(place)
+
+
+def measured(
+    place: Ground, *, before: int = EVENTS_BEFORE, events: int = EVENTS_A_ROUND, rounds: int = ROUNDS
+) -> list[Figure]:
+    """Measure behind so many events, so many in each round, which are whole batches."""
     with ExitStack() as started:
-        place = started.enter_context(ground())
-        fill(place)
+        fill(place, before)
         nowhere = started.enter_context(Path("/dev/null").open("w"))
         started.enter_context(redirect_stdout(nowhere))
         database = intake(place)
@@ -38,21 +45,21 @@ def run() -> list[Figure]:
         its_desk = desk(database)
         stock = requests(PROCESSING)
         waiting = _batches()
-        known = list(islice(requests(PROCESSING), EVENTS_A_ROUND))
+        known = list(islice(requests(PROCESSING), events))
         for request in known:
             receive_one(its_desk, request)
 
         def first_deliveries() -> float:
-            return median_milliseconds(its_desk, list(islice(stock, EVENTS_A_ROUND)))
+            return median_milliseconds(its_desk, list(islice(stock, events)))
 
         def duplicates() -> float:
             return median_milliseconds(its_desk, known)
 
         def replayed() -> float:
-            return _replay_milliseconds(its_desk, list(islice(waiting, EVENTS_A_ROUND // BATCH)))
+            return _replay_milliseconds(its_desk, list(islice(waiting, events // BATCH)))
 
-        duplicate = alternating(first_deliveries, duplicates, rounds=ROUNDS)
-        from_inbox = alternating(first_deliveries, replayed, rounds=ROUNDS)
+        duplicate = alternating(first_deliveries, duplicates, rounds=rounds)
+        from_inbox = alternating(first_deliveries, replayed, rounds=rounds)
     return [
         Figure("a duplicate (floor: a first delivery)", duplicate.value, "ms", duplicate.floor),
         Figure("an event replayed from the inbox (floor: a first delivery)", from_inbox.value, "ms", from_inbox.floor),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
 from secrets import token_hex
@@ -9,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import Figure, alternating
-from bench.ground import DATA_KEYS, ground
+from bench.ground import DATA_KEYS, Ground, ground
 from bench.samples import SUCCEEDED, bodies
 from gatehouse.accounts import GatewayAccount
 from gatehouse.database.connection import Database
@@ -30,40 +31,40 @@ OTHERS = {
 
 def run() -> list[Figure]:
     """Measure each gateway in turn with Stripe."""
-    figures = []
     with ground() as place:
-        database = place.database.connect("intake")
-        try:
-            for gateway, sample in OTHERS.items():
-                stripes, theirs = bodies(SUCCEEDED), bodies_of(gateway, sample)
+        return measured(place)
 
-                def floor(stream: Iterator[bytes] = stripes) -> float:
-                    return milliseconds(database, "stripe", stream)
 
-                def candidate(stream: Iterator[bytes] = theirs, gateway: str = gateway) -> float:
-                    return milliseconds(database, gateway, stream)
+def measured(place: Ground, *, events: int = EVENTS_A_ROUND, rounds: int = ROUNDS) -> list[Figure]:
+    """Measure so many events of each in each round."""
+    figures = []
+    with closing(place.database.connect("intake")) as database:
+        for gateway, sample in OTHERS.items():
+            stripes, theirs = bodies(SUCCEEDED), bodies_of(gateway, sample)
 
-                measured = alternating(floor, candidate, rounds=ROUNDS)
-                figures.append(
-                    Figure(f"one event of {gateway} (floor: Stripe's)", measured.value, "ms", measured.floor)
-                )
-        finally:
-            database.close()
+            def floor(stream: Iterator[bytes] = stripes) -> float:
+                return milliseconds(database, "stripe", stream, events)
+
+            def candidate(stream: Iterator[bytes] = theirs, gateway: str = gateway) -> float:
+                return milliseconds(database, gateway, stream, events)
+
+            taken = alternating(floor, candidate, rounds=rounds)
+            figures.append(Figure(f"one event of {gateway} (floor: Stripe's)", taken.value, "ms", taken.floor))
     return figures
 
 
-def milliseconds(database: Database, gateway: str, stream: Iterator[bytes]) -> float:
+def milliseconds(database: Database, gateway: str, stream: Iterator[bytes], events: int) -> float:
     """Translate and record so many events; return the time of one."""
     package, keyring = gateway_named(gateway), Keyring(DATA_KEYS)
     account = GatewayAccount(gateway, "default", "default", "both")
-    taken = [next(stream) for _ in range(EVENTS_A_ROUND)]
+    taken = [next(stream) for _ in range(events)]
     begun = perf_counter()
     for body in taken:
         event = package.translate(package.read_event(body), "default")
         became = record(database, Delivery(account, event, body, datetime.now(UTC)), keyring)
         if became.status != "applied":
             raise RuntimeError(f"{gateway}: {became.status}, {became.reason}")
-    return (perf_counter() - begun) * 1000 / EVENTS_A_ROUND
+    return (perf_counter() - begun) * 1000 / events
 
 
 def bodies_of(gateway: str, sample: str) -> Iterator[bytes]:

@@ -37,6 +37,7 @@ from tests.support.queues import CREDENTIALS
 from tests.support.stripe_requests import SECRET
 
 DATA_KEYS = {"current": "k1", "keys": {"k1": base64.b64encode(bytes(range(32))).decode()}}
+KEPT_PASSWORD = "only-for-measuring"  # noqa: S105 - of a server that listens on 127.0.0.1 while it is measured
 ACCOUNT = GatewayAccount("stripe", "default", "default", "both", (SECRET,))
 
 
@@ -82,22 +83,30 @@ class Ground:
 @contextmanager
 def ground(**settings: str) -> Iterator[Ground]:
     """Start Postgres with fsync on in a temporary folder, migrate a database, and remove all of it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="gatehouse-bench-postgres-"))
+    with bench_server(None, **settings) as server:
+        yield Ground(server, migrated_database(server))
+
+
+@contextmanager
+def bench_server(kept: Path | None, **settings: str) -> Iterator[PostgresServer]:
+    """Start Postgres with fsync on and with our roles; in a folder that is given, all of it stays there at the end."""
+    folder = kept or Path(tempfile.mkdtemp(prefix="gatehouse-bench-postgres-"))
     server = PostgresServer(
         folder,
         port=free_port(),
-        password=secrets.token_urlsafe(12),
+        password=KEPT_PASSWORD if kept else secrets.token_urlsafe(12),
         settings={"max_connections": "100", **settings},
         binaries=chosen_binaries(),
     )
     try:
         server.start()
         make_roles(server.url())
-        yield Ground(server, migrated_database(server))
+        yield server
     finally:
-        server.stop("immediate")
-        server.erase()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop("fast" if kept else "immediate")
+        if not kept:
+            server.erase()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def migrated_database(server: PostgresServer) -> GatehouseDatabase:

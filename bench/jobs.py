@@ -6,7 +6,7 @@ from time import perf_counter
 
 from bench.answering_server import answering_server
 from bench.figures import Figure, alternating
-from bench.ground import SilentSqs, ground
+from bench.ground import Ground, SilentSqs, ground
 from gatehouse.aws import AwsClient
 from gatehouse.database.connection import Database
 from gatehouse.jobs.bell import Bell
@@ -23,8 +23,13 @@ URLS = {"enrichment": "http://queue"}
 
 def run() -> list[Figure]:
     """Measure claim and finish beside pgbench with the same two statements; then sweep."""
+    with ground() as place:
+        return measured(place)
+
+
+def measured(place: Ground, *, jobs_a_round: int = JOBS_A_ROUND, rounds: int = ROUNDS, due: int = DUE) -> list[Figure]:
+    """Measure so many jobs in each round, and sweeps of so many that are due."""
     with ExitStack() as started:
-        place = started.enter_context(ground())
         nowhere = started.enter_context(Path("/dev/null").open("w"))
         sqs_url = started.enter_context(answering_server(b"{}"))
         worker = place.database.connect("worker")
@@ -37,7 +42,7 @@ def run() -> list[Figure]:
             return Done()
 
         def candidate() -> float:
-            jobs = write_jobs(worker, JOBS_A_ROUND)
+            jobs = write_jobs(worker, jobs_a_round)
             with redirect_stdout(nowhere):
                 begun = perf_counter()
                 for job in jobs:
@@ -46,16 +51,17 @@ def run() -> list[Figure]:
             return (perf_counter() - begun) * 1000 / len(jobs)
 
         def floor() -> float:
-            before_first = write_jobs(worker, JOBS_A_ROUND)[0] - 1
-            return place.pgbench(script, transactions=JOBS_A_ROUND, role="gatehouse_worker", last=str(before_first))
+            before_first = write_jobs(worker, jobs_a_round)[0] - 1
+            return place.pgbench(script, transactions=jobs_a_round, role="gatehouse_worker", last=str(before_first))
 
-        measured = alternating(floor, candidate, rounds=ROUNDS)
+        taken = alternating(floor, candidate, rounds=rounds)
         sqs = AwsClient("sqs", region="us-east-1", endpoint_url=sqs_url, credentials=lambda: CREDENTIALS)
+        started.callback(sqs.close)
         ringing = Bell(sqs, queues=dict.fromkeys(URLS, sqs_url), dead_letters={})
         place.database.sql(
             "update jobs set status = 'done', lease_token = null, lease_until = null, finished_at = now()"
         )
-        write_jobs(worker, DUE)
+        write_jobs(worker, due)
         place.database.sql("vacuum analyze jobs")
         times = []
         for _ in range(SWEEPS):
@@ -64,12 +70,12 @@ def run() -> list[Figure]:
             with redirect_stdout(nowhere):
                 swept = sweep(worker, ringing, seconds=600)
             times.append(perf_counter() - begun)
-            if swept["rung"] != DUE:
-                raise RuntimeError(f"the sweeper rang for {swept['rung']} of {DUE} jobs")
+            if swept["rung"] != due:
+                raise RuntimeError(f"the sweeper rang for {swept['rung']} of {due} jobs")
     return [
-        Figure("a job claimed and finished (floor: pgbench, two calls)", measured.value, "ms", measured.floor),
-        Figure("jobs claimed and finished, one worker", 1000 / measured.value, "/s"),
-        Figure(f"a sweep of {DUE} due jobs, SQS answering at once", sorted(times)[SWEEPS // 2], "s"),
+        Figure("a job claimed and finished (floor: pgbench, two calls)", taken.value, "ms", taken.floor),
+        Figure("jobs claimed and finished, one worker", 1000 / taken.value, "/s"),
+        Figure(f"a sweep of {due} due jobs, SQS answering at once", sorted(times)[SWEEPS // 2], "s"),
     ]
 
 

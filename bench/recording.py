@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -32,24 +32,30 @@ FRESH = "FRESH"  # stands in a pgbench variable where each call puts a number of
 
 def run() -> list[Figure]:
     """Measure, and print how many round trips an event takes."""
-    with ground() as place, Path("/dev/null").open("w") as nowhere:
-        database = intake(place)
+    with ground() as place:
+        return measured(place)
+
+
+def measured(
+    place: Ground, *, before: int = EVENTS_BEFORE, events: int = EVENTS_A_ROUND, rounds: int = ROUNDS
+) -> list[Figure]:
+    """Measure behind so many events, so many in each round."""
+    with closing(intake(place)) as database, Path("/dev/null").open("w") as nowhere:
         print(f"  {round_trips(place)} round trip for an event, counted on the wire")
         script, variables = floor_of(SUCCEEDED)
-        fill(place)
+        fill(place, before)
         stock = requests(SUCCEEDED)
         its_desk = desk(database)
 
         def candidate() -> float:
             with redirect_stdout(nowhere):
-                return median_milliseconds(its_desk, list(islice(stock, EVENTS_A_ROUND)))
+                return median_milliseconds(its_desk, list(islice(stock, events)))
 
         def floor() -> float:
-            return place.pgbench(script, transactions=EVENTS_A_ROUND, **variables)
+            return place.pgbench(script, transactions=events, **variables)
 
-        measured = alternating(floor, candidate, rounds=ROUNDS)
-        database.close()
-    return [Figure("one event in process, 1 client", measured.value, "ms", measured.floor, MOST_TIMES_THE_FLOOR)]
+        taken = alternating(floor, candidate, rounds=rounds)
+    return [Figure("one event in process, 1 client", taken.value, "ms", taken.floor, MOST_TIMES_THE_FLOOR)]
 
 
 def fill(place: Ground, events: int = EVENTS_BEFORE) -> None:

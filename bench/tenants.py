@@ -17,6 +17,7 @@ from gatehouse.tenants.names import names_of, new_id
 from gatehouse.tenants.run import Place, Query, answer_text
 from gatehouse.tenants.run import run as run_query
 from gatehouse.tenants.schema import bring_up_to_date
+from local.postgres import PostgresServer
 from tests.support.postgres import running_server
 
 TENANTS = 12
@@ -33,18 +34,26 @@ QUERY_LIMIT = 1.5
 def run() -> list[Figure]:
     """Measure both on a cluster of its own, with its disk as a server has it."""
     with running_server(fsync="on", full_page_writes="on") as server:
-        prepare_cluster(server.url(), MAKER, PASSWORD, SAFETY)
-        engine = PlainEngine(server.url("postgres", MAKER, PASSWORD), SAFETY)
-        taken: list[float] = []
-        places = [_made(engine, taken) for _ in range(TENANTS)]
-        p95 = quantiles(taken, n=20)[18]
-        figures = [Figure("a tenant is ready on plain Postgres, p95", p95, "s", limit=READY_SECONDS)]
-        links = Links(SAFETY, 4)
-        for words, rows in SIZES.items():
-            figures.append(_query(links, places[0], words, rows))
-        figures.append(Figure("connections opened for all of these queries", float(links.opened), "in all", limit=1))
-        links.close()
-        return figures
+        return measured(server)
+
+
+def measured(
+    server: PostgresServer, *, tenants: int = TENANTS, queries: int = QUERIES, rounds: int = ROUNDS
+) -> list[Figure]:
+    """Make so many tenants on a cluster, and ask the first of them so often in each round."""
+    prepare_cluster(server.url(), MAKER, PASSWORD, SAFETY)
+    engine = PlainEngine(server.url("postgres", MAKER, PASSWORD), SAFETY)
+    taken: list[float] = []
+    places = [_made(engine, taken) for _ in range(tenants)]
+    p95 = quantiles(taken, n=20)[18]
+    figures = [Figure("a tenant is ready on plain Postgres, p95", p95, "s", limit=READY_SECONDS)]
+    links = Links(SAFETY, 4)
+    for words, rows in SIZES.items():
+        count = max(queries // 5, queries // max(1, rows // 10))
+        figures.append(_query(links, places[0], words, rows, count, rounds))
+    figures.append(Figure("connections opened for all of these queries", float(links.opened), "in all", limit=1))
+    links.close()
+    return figures
 
 
 def _made(engine: PlainEngine, taken: list[float]) -> Place:
@@ -59,10 +68,9 @@ def _made(engine: PlainEngine, taken: list[float]) -> Place:
     return Place(tenant, credentials)
 
 
-def _query(links: Links, place: Place, words: str, rows: int) -> Figure:
+def _query(links: Links, place: Place, words: str, rows: int, count: int, rounds: int) -> Figure:
     statement = f"select * from ({STATEMENT.format(rows)}) q where n > "  # noqa: S608 - a constant of this file
     claims = {"sub": "00000000-0000-4000-8000-000000000001", "role": "authenticated"}
-    count = max(20, QUERIES // max(1, rows // 10))
     made = place.credentials
     direct = pg8000.native.Connection(
         made.users["viewer"],
@@ -83,10 +91,10 @@ def _query(links: Links, place: Place, words: str, rows: int) -> Figure:
         assert answer_text(ran, is_array=False).startswith('{"success":true')
 
     try:
-        measured = alternating(lambda: _each(plainly, count), lambda: _each(guarded, count), rounds=ROUNDS)
+        spent = alternating(lambda: _each(plainly, count), lambda: _each(guarded, count), rounds=rounds)
     finally:
         direct.close()
-    return Figure(f"a query {words}", measured.value, "ms", floor=measured.floor, limit=QUERY_LIMIT)
+    return Figure(f"a query {words}", spent.value, "ms", floor=spent.floor, limit=QUERY_LIMIT)
 
 
 def _each(work: Callable[[], None], times: int) -> float:

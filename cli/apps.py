@@ -7,7 +7,7 @@ import typer
 
 from cli import output
 from cli.progress import followed
-from cli.stored import moment
+from cli.stored import actor, moment
 from cli.target import keyring, ops_database
 from gatehouse.database.connection import Database
 from gatehouse.errors import SettingError
@@ -55,7 +55,13 @@ def add(
         raise typer.BadParameter("goes with --default", param_hint="--instead-of")
     database = ops_database()
     added = apps.add_app(
-        database, name, merchant=merchant, plans=tuple(plans or ()), is_default=is_default, instead_of=instead_of
+        database,
+        name,
+        merchant=merchant,
+        plans=tuple(plans or ()),
+        is_default=is_default,
+        instead_of=instead_of,
+        actor=actor(),
     )
     default = ", the default" if added["is_default"] else ""
     of_plans = f", plans {', '.join(added['plans'])}" if added["plans"] else ""
@@ -174,7 +180,14 @@ def set_(
     headers = {} if no_headers else None if header is None else dict(map(_header, header))
     database, keys = ops_database(), keyring()
     secret = app_rows.set_up(
-        database, keys, merchant, name, changes, headers=headers, allowed_local=settings().allowed_local
+        database,
+        keys,
+        merchant,
+        name,
+        changes,
+        headers=headers,
+        allowed_local=settings().allowed_local,
+        actor=actor(),
     )
     output.say(f"{name} of {merchant} is set")
     if secret:
@@ -207,14 +220,14 @@ def pause(
     because: Annotated[str, typer.Option("--because", help="Why, for those who look later.")] = "by hand",
 ) -> None:
     """Tell an app nothing for a while; its events wait."""
-    app_rows.pause(ops_database(), merchant, name, because)
+    app_rows.pause(ops_database(), merchant, name, because, actor=actor())
     output.say(f"{name} of {merchant} is paused; its events wait")
 
 
 @app.command()
 def resume(name: AppArgument, merchant: MerchantOption = apps.DEFAULT_MERCHANT) -> None:
     """Tell an app again, also what has waited."""
-    woken = app_rows.resume(ops_database(), merchant, name)
+    woken = app_rows.resume(ops_database(), merchant, name, actor=actor())
     output.say(f"{name} of {merchant} is told again; {woken} events have waited and go within a minute")
 
 
@@ -225,7 +238,7 @@ def rotate_secret(
     drop_old: Annotated[bool, typer.Option("--drop-old", help="End the overlap: only the new one signs.")] = False,
 ) -> None:
     """Make a new signing secret, shown once; the old one signs as well until `--drop-old`."""
-    secret = app_rows.rotate_secret(ops_database(), keyring(), merchant, name, drop_old=drop_old)
+    secret = app_rows.rotate_secret(ops_database(), keyring(), merchant, name, drop_old=drop_old, actor=actor())
     if drop_old:
         output.say(f"only the newest secret of {name} signs from now on")
     else:
@@ -237,7 +250,7 @@ def rotate_secret(
 def remove(name: AppArgument, merchant: MerchantOption = apps.DEFAULT_MERCHANT) -> None:
     """Take an app's address away: it is told nothing any more. The app, its users and the log stay."""
     database = ops_database()
-    app_rows.set_up(database, keyring(), merchant, name, {"target_url": None})
+    app_rows.set_up(database, keyring(), merchant, name, {"target_url": None}, actor=actor())
     output.say(f"{name} of {merchant} has no address any more; what waits for it will be given up")
     if app_rows.find_app(database, merchant, name)["environment_url"]:
         output.say("but the settings still name one: empty ELEVENONE_WEBHOOK_URL as well")

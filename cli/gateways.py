@@ -11,14 +11,16 @@ from urllib.parse import quote
 import typer
 
 from cli import output
-from cli.credentials import as_kept, asked_for, held
+from cli.credentials import asked_for
 from cli.gateway_names import GatewayArgument, GatewayOption
+from cli.stored import actor
 from cli.target import keyring, ops_database
 from gatehouse.accounts import DEVELOPMENT_STAGES, MODES, fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.enrichment.troubles import list_troubles
-from gatehouse.errors import ServiceUnavailable, SettingError
+from gatehouse.errors import Conflict, ServiceUnavailable, SettingError
 from gatehouse.gateways import gateway_named
+from gatehouse.gateways.credentials import as_kept, held, webhook_path
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
 from gatehouse.models import accounts
 from gatehouse.models.accounts import KeptAccount
@@ -26,8 +28,6 @@ from gatehouse.settings import settings
 from local import send
 
 LOOKED_BACK = timedelta(days=30)
-ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-QUIET_BEFORE_RETIRING = timedelta(hours=24)  # a gateway that still uses an old secret does so within a day
 
 app = typer.Typer(
     help="""Add and look after accounts at the gateways.
@@ -45,7 +45,7 @@ def _account(name: str) -> str:
 
 
 def _any_account(name: str) -> str:
-    if not ACCOUNT.fullmatch(name):
+    if not accounts.ACCOUNT.fullmatch(name):
         raise typer.BadParameter(
             "must be 1 to 64 letters (a to z), digits, dashes, dots or underscores, the first one"
             " a letter or digit: it stands in the URL"
@@ -93,8 +93,9 @@ def add(
         merchant=merchant,
         mode=mode,
         credentials=as_kept(wanted, given),
+        actor=actor(),
     )
-    output.say(f"added {gateway}/{account} of {merchant}, {mode}; webhook path: {_path(gateway, account)}")
+    output.say(f"added {gateway}/{account} of {merchant}, {mode}; webhook path: {webhook_path(gateway, account)}")
     for each in wanted:
         if each.is_made_here:
             output.say(f"{each.name}, shown this once: {given[each.name]}")
@@ -143,7 +144,7 @@ def show(
         return
     kept = accounts.find_account(database, keyring(), gateway, account)
     output.say(f"{gateway}/{account} of {kept.row['merchant']}, {kept.row['mode']}, {_on(kept)}")
-    output.say(f"webhook path: {_path(gateway, account)}")
+    output.say(f"webhook path: {webhook_path(gateway, account)}")
     wanted = gateway_named(gateway).CREDENTIALS
     for each in wanted:
         if not each.signs:
@@ -173,7 +174,7 @@ def rotate(gateway: GatewayArgument, account: AccountArgument, credentials: Cred
     signing = [each for each in gateway_named(gateway).CREDENTIALS if each.signs]
     given = asked_for(signing, credentials)
     new = given[signing[0].name]
-    olds = accounts.rotate_secret(database, keys, kept, new)
+    olds = accounts.rotate_secret(database, keys, kept, new, actor=actor())
     output.say(f"{gateway}/{account}: {fingerprint(new)} is current, {olds} old; retire when the old is unused")
     if signing[0].is_made_here:
         output.say(f"{signing[0].name}, shown this once: {new}")
@@ -192,7 +193,7 @@ def credentials(gateway: GatewayArgument, account: AccountArgument, given_in: Cr
     if not given:
         raise SettingError("nothing was given, so nothing is changed")
     changed = {**kept.credentials, **as_kept(wanted, given), "signing_secrets": kept.credentials["signing_secrets"]}
-    accounts.replace_credentials(database, keys, kept, changed)
+    accounts.replace_credentials(database, keys, kept, changed, actor=actor())
     output.say(f"{gateway}/{account}: changed {', '.join(given)}")
 
 
@@ -205,29 +206,28 @@ def retire(
     """Remove the old signing secrets of an account; one that was used within a day only with --force."""
     database, keys = ops_database(), keyring()
     kept = accounts.find_account(database, keys, gateway, account)
-    current, *old = kept.credentials["signing_secrets"]
-    if not old:
+    try:
+        retired = accounts.retire_secrets(database, keys, kept, now=datetime.now(UTC), force=force, actor=actor())
+    except Conflict as still_used:
+        raise SettingError(f"{still_used}; --force retires it all the same") from None
+    if not retired:
         output.say("there is no old secret")
         return
-    used = accounts.use_of_secrets(database, gateway, account, datetime.now(UTC) - QUIET_BEFORE_RETIRING)
-    still_used = [name for name in map(fingerprint, old) if name in used]
-    if still_used and not force:
-        raise SettingError(f"still in use within 24 hours: {', '.join(still_used)}; --force retires it all the same")
-    accounts.replace_credentials(database, keys, kept, {**kept.credentials, "signing_secrets": [current]})
-    output.say(f"{gateway}/{account}: {len(old)} old retired, {fingerprint(current)} stays")
+    current = kept.credentials["signing_secrets"][0]
+    output.say(f"{gateway}/{account}: {retired} old retired, {fingerprint(current)} stays")
 
 
 @app.command()
 def disable(gateway: GatewayArgument, account: AccountArgument) -> None:
     """Switch an account off: its events are still checked and kept, as ignored, and count as nothing."""
-    accounts.switch_account(ops_database(), gateway, account, is_active=False)
+    accounts.switch_account(ops_database(), gateway, account, is_active=False, actor=actor())
     output.say(f"{gateway}/{account} is off")
 
 
 @app.command()
 def enable(gateway: GatewayArgument, account: AccountArgument) -> None:
     """Switch an account on again; `gatehouse events retry` takes up what was ignored meanwhile."""
-    accounts.switch_account(ops_database(), gateway, account, is_active=True)
+    accounts.switch_account(ops_database(), gateway, account, is_active=True, actor=actor())
     output.say(f"{gateway}/{account} is on")
 
 
@@ -246,7 +246,7 @@ def test(
     secret = kept.credentials["signing_secrets"][0]
     body = json.dumps(_test_payload(gateway, kept)).encode()
     headers = send.SIGNERS[gateway](body, {}, secret, int(time.time()))
-    path = _path(gateway, account).replace("<token>", quote(secret, safe=""))
+    path = webhook_path(gateway, account).replace("<token>", quote(secret, safe=""))
     try:
         status, answer = send.post(url.rstrip("/") + path, body, {"Content-Type": "application/json", **headers})
     except send.EventNotSendable as reason:
@@ -258,7 +258,7 @@ def test(
 def _show_default(database: Database, gateway: str) -> None:
     """Show what the database knows of a default account: how much each of its secrets is used."""
     output.say(f"{gateway}/{DEFAULT_ACCOUNT}: its secret is in Secrets Manager")
-    output.say(f"webhook path: {_path(gateway, DEFAULT_ACCOUNT)}")
+    output.say(f"webhook path: {webhook_path(gateway, DEFAULT_ACCOUNT)}")
     used = accounts.use_of_secrets(database, gateway, DEFAULT_ACCOUNT, datetime.now(UTC) - LOOKED_BACK)
     if not used:
         output.say("no secret was used in 30 days")
@@ -298,7 +298,3 @@ def _trouble(trouble: dict[str, Any] | None) -> str:
 
 def _on(kept: KeptAccount) -> str:
     return "on" if kept.row["is_active"] else "off (the account or its merchant)"
-
-
-def _path(gateway: str, account: str) -> str:
-    return f"/webhooks/{gateway}/{account}{'/<token>' if gateway == 'mx_merchant' else ''}"

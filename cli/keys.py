@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import output
+from cli.stored import actor
 from cli.target import keyring, ops_database
 from gatehouse.errors import ForeignKeyViolation, SettingError, TransactionConflict
 from gatehouse.models import accounts, api_keys
@@ -73,6 +74,7 @@ def create(
             expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
             may_read_health_data=health_data,
             user_id=user or None,
+            actor=actor(),
         )
     except ForeignKeyViolation:
         raise SettingError(f"there is no merchant {merchant}: `gatehouse merchants list` shows them") from None
@@ -106,7 +108,7 @@ def list_() -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="Its id: the eight characters after gh_.")]) -> None:
     """End a key to the API for ever, from its next request on."""
-    row = api_keys.revoke_key(ops_database(), key_id)
+    row = api_keys.revoke_key(ops_database(), key_id, actor=actor())
     output.say(f"{row['id']} ({row['name']}) opens nothing any more")
 
 
@@ -149,7 +151,9 @@ def rotate_master() -> None:
     moved = 0
     for kept in behind:
         try:
-            accounts.replace_credentials(database, keys, kept, kept.credentials)
+            accounts.replace_credentials(
+                database, keys, kept, kept.credentials, actor=actor(), deed=f"sealed anew with {keys.current}"
+            )
             moved += 1
         except TransactionConflict:
             # Somebody changed the account just now, and so sealed it with the key that is current there.

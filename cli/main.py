@@ -12,6 +12,7 @@ import typer
 
 from cli import (
     apps,
+    audit,
     backup,
     customers,
     dashboard,
@@ -69,6 +70,7 @@ app = typer.Typer(
 )
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
+app.command("audit")(audit.audit)
 app.command("reconcile")(reconcile.reconcile)
 app.command("completeness")(reconcile.completeness)
 app.command("redrive")(redrive.redrive)

@@ -8,6 +8,7 @@ import typer
 
 from cli import output, webhooks
 from cli.report import Report
+from cli.stored import actor
 from cli.target import keyring, ops_database
 from gatehouse.errors import SettingError
 from gatehouse.imports import merchants as importing
@@ -52,7 +53,7 @@ def add(
     name: Annotated[str, typer.Option("--name", help="As people call it (default: the same).")] = "",
 ) -> None:
     """Add a merchant."""
-    added = accounts.add_merchant(ops_database(), merchant, name or merchant)
+    added = accounts.add_merchant(ops_database(), merchant, name or merchant, actor=actor())
     output.say(f"added {added['id']}")
 
 
@@ -72,14 +73,14 @@ def list_() -> None:
 @app.command()
 def disable(merchant: MerchantArgument) -> None:
     """Switch a merchant off: events of all its accounts are kept as ignored and count as nothing."""
-    accounts.switch_merchant(ops_database(), merchant, is_active=False)
+    accounts.switch_merchant(ops_database(), merchant, is_active=False, actor=actor())
     output.say(f"{merchant} is off")
 
 
 @app.command()
 def enable(merchant: MerchantArgument) -> None:
     """Switch a merchant on again."""
-    accounts.switch_merchant(ops_database(), merchant, is_active=True)
+    accounts.switch_merchant(ops_database(), merchant, is_active=True, actor=actor())
     output.say(f"{merchant} is on")
 
 
@@ -112,7 +113,7 @@ def import_(
         raise SettingError(f"nothing was written: {len(planned.wrong)} things are wrong, all of them in {told.path}")
     would = "would be " if dry_run else ""
     if not dry_run:
-        importing.write(database, keys, planned)
+        importing.write(database, keys, planned, actor=actor())
     output.say(
         f"{len(wanted)} rows: {len(planned.add)} accounts {would}added, {len(planned.change)} {would}changed,"
         f" {planned.unchanged} as they are; {planned.new_merchants} merchants are new"

@@ -6,6 +6,7 @@ import typer
 
 from cli import output
 from cli.target import ops_database
+from gatehouse.models.admin_changes import drop_old_changes
 from gatehouse.models.retention import drop_old_payloads, forget_old_forwards
 from gatehouse.settings import settings
 
@@ -53,3 +54,5 @@ def retention(
         output.say(f"no delivery to an app is older than {log_days} days")
     if forgotten.redrives:
         output.say(f"dropped  {forgotten.redrives} notes of redrives")
+    if not dry_run and (changes := drop_old_changes(database, days=settings().admin_change_retention_days)):
+        output.say(f"dropped  {changes} notes of who changed merchants, accounts, keys and apps")

@@ -1,17 +1,21 @@
 """What `make run` opens with: two merchants with months of payments, orders, memberships, and some things gone wrong.
 
-    festival   sells tickets by Stripe: orders, refunds, payments that failed with a reason
-    clinic     bills patients by MX Merchant: memberships by category, and a product that nobody has put into one yet
-    default    has an event that its app elevenone refused for good, to be sent again by hand
+    festival   sells tickets by Stripe: orders with their payments, refunds, a dispute, payments that failed
+    clinic     bills patients by MX Merchant: memberships by category, some past due or cancelled, and a product that
+               nobody has put into a category yet
+    default    has an event that its app elevenone refused for good, to be sent again by hand, and users of its apps
 
 Everything goes the way that real events go, through `record`: it has its event, its sealed bytes and its facts. It is
-the same each time but for the day on which it ends, which is today; what is there already is not written again.
+the same each time but for the moment at which it ends, which is the one at which its merchant was added. So a fill that
+was interrupted is taken up where it stopped, whenever that is, and what is there already is not written again.
 """
 
 import json
 import random
+import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +26,8 @@ from gatehouse.database.connection import Database
 from gatehouse.errors import DuplicateEntry
 from gatehouse.facts import (
     CustomerFact,
+    DisputeFact,
+    DisputeStatus,
     Event,
     Fact,
     InvoiceFact,
@@ -29,6 +35,10 @@ from gatehouse.facts import (
     ObjectName,
     PaymentFact,
     PaymentStatus,
+    RefundFact,
+    RefundStatus,
+    SubscriptionFact,
+    SubscriptionStatus,
 )
 from gatehouse.gateways.stripe.translate import translate
 from gatehouse.intake.record import Delivery, record
@@ -51,6 +61,11 @@ TICKETS = 2000
 PATIENTS = 90
 SEED = 20
 ORDERS = 160
+UNPAID_ORDERS = 6
+EACH_REFUNDED = 40  # of the festival's payments one in so many
+REFUSAL_SECONDS = 60.0
+DEFAULT = "default"
+PLANS = {"nexai": ("PLN_nexai_basic", "PLN_nexai_pro"), "elevenone": ("PLN_elevenone_team",)}
 REFUSED_REFERENCE = "demo-refused-by-its-app"
 PRODUCTS = {
     "Testosterone Cypionate 200mg": "TRT",
@@ -91,27 +106,42 @@ class Stack(NamedTuple):
 
 def fill(stack: Stack, facts: Mapping[str, Any], *, tickets: int = TICKETS, patients: int = PATIENTS) -> int:
     """Write what is not there yet; return how many events were recorded."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     recorded = 0
-    if facts.get("receiver_url") and "paystack" in stack.accounts:
+    is_refused = bool(facts.get("receiver_url")) and "paystack" in stack.accounts
+    if is_refused:
         recorded += _let_the_app_refuse(stack, facts)
-    if "mx_merchant" in stack.accounts and _is_new(stack, CLINIC, "The health clinic", "mx_merchant"):
-        products = [{"product_name": name, "category": category} for name, category in PRODUCTS.items()]
-        put_products(stack.api, CLINIC, products, actor=ACTOR)
-        account = GatewayAccount("mx_merchant", CLINIC, CLINIC, "both")
-        recorded += _record(stack, account, list(clinic(today, patients)))
+    if "mx_merchant" in stack.accounts:
+        recorded += _fill_clinic(stack, patients)
     if "stripe" in stack.accounts:
-        told = list(festival(today, tickets))
-        api = stack.accounts["stripe"].api
-        for each in told:
-            if api:
-                api.gateway.learn(each.body)  # so that it can be refunded; a stand-in forgets at each end
-        if _is_new(stack, FESTIVAL, "The summer festival", "stripe"):
-            _order(stack, today, min(ORDERS, tickets))
-            # The newest first: whoever opens the console meanwhile sees today. Facts come to the same in any order.
-            recorded += _record(stack, GatewayAccount("stripe", FESTIVAL, FESTIVAL, "both"), told[::-1])
+        recorded += _fill_festival(stack, tickets)
+    if "paystack" in stack.accounts:
+        if is_refused:
+            _wait_for_refusal(stack)  # else the app would refuse one of what follows
+        account = GatewayAccount("paystack", DEFAULT, DEFAULT, "both")
+        recorded += _record(stack, account, users(_added_at(stack, DEFAULT)))
     count_all(stack.ops)
     return recorded
+
+
+def _fill_clinic(stack: Stack, patients: int) -> int:
+    end = _merchant(stack, CLINIC, "The health clinic", "mx_merchant")
+    if not stack.ops.query(
+        "select 1 as found from product_categories where merchant = :merchant::text limit 1", merchant=CLINIC
+    ):
+        products = [{"product_name": name, "category": category} for name, category in PRODUCTS.items()]
+        put_products(stack.api, CLINIC, products, actor=ACTOR)
+    return _record(stack, GatewayAccount("mx_merchant", CLINIC, CLINIC, "both"), clinic(end, patients))
+
+
+def _fill_festival(stack: Stack, tickets: int) -> int:
+    end = _merchant(stack, FESTIVAL, "The summer festival", "stripe")
+    charges = list(festival(end, tickets))
+    if api := stack.accounts["stripe"].api:
+        for each in charges:
+            api.gateway.learn(each.body)  # so that it can be refunded; a stand-in forgets at each end
+    _order(stack, charges)
+    # The newest first: whoever opens the console meanwhile sees today. Facts come to the same in any order.
+    return _record(stack, GatewayAccount("stripe", FESTIVAL, FESTIVAL, "both"), [*charges[::-1], *given_back(charges)])
 
 
 def open_stack(supervisor: Any) -> Stack:
@@ -128,10 +158,10 @@ def open_stack(supervisor: Any) -> Stack:
 
 
 # ── What the merchants live through ───────────────────────────────────────────────────────────────────────────────────
-def festival(today: datetime, tickets: int) -> Iterator[Told]:
+def festival(until: datetime, tickets: int) -> Iterator[Told]:
     """Yield the festival's charges as Stripe tells of them, the oldest first; one in fourteen fails."""
     chance = random.Random(SEED)  # noqa: S311 - no secrets
-    for number, at in enumerate(_moments(chance, today, tickets)):
+    for number, at in enumerate(_moments(chance, until, tickets)):
         is_failed = chance.random() < 1 / 14 or number == tickets - 1
         name = "charge.failed" if is_failed else "charge.succeeded"
         payload = json.loads((EVENTS / "stripe" / f"{name}.json").read_bytes())
@@ -161,8 +191,65 @@ def festival(today: datetime, tickets: int) -> Iterator[Told]:
         yield Told(event._replace(facts=fees, needs=()), json.dumps(payload).encode(), at)
 
 
-def clinic(today: datetime, patients: int) -> Iterator[Told]:
+def given_back(charges: Sequence[Told]) -> Iterator[Told]:
+    """Yield what came of some charges later: refunds of half and of all, and a dispute of one."""
+    paid = [each for each in charges if each.event.type == "charge.succeeded"]
+    for number, each in enumerate(paid[EACH_REFUNDED // 4 :: EACH_REFUNDED]):
+        charge = json.loads(each.body)["data"]["object"]
+        name = charge["id"].removeprefix("ch_")
+        refund = RefundFact(
+            (ObjectName("refund", f"re_{name}"),),
+            payment=(ObjectName("payment_intent", charge["payment_intent"]),),
+            status=RefundStatus.COMPLETED,
+            amount_minor=charge["amount"] if number % 3 == 0 else charge["amount"] // 2,
+            currency=charge["currency"].upper(),
+            reason="requested_by_customer",
+            refunded_at=each.at + timedelta(hours=5),
+        )
+        yield _by_itself(f"evt_refund_{name}", refund, each.at + timedelta(hours=5))
+    if len(paid) > 1:
+        each = paid[-2]
+        charge = json.loads(each.body)["data"]["object"]
+        dispute = DisputeFact(
+            (ObjectName("dispute", f"dp_{charge['id']}"),),
+            payment=(ObjectName("payment_intent", charge["payment_intent"]),),
+            status=DisputeStatus.NEEDS_RESPONSE,
+            amount_minor=charge["amount"],
+            currency=charge["currency"].upper(),
+            reason="fraudulent",
+            opened_at=each.at + timedelta(hours=2),
+            respond_by=each.at + timedelta(days=9),
+        )
+        yield _by_itself(f"evt_dispute_{charge['id']}", dispute, each.at + timedelta(hours=2))
+
+
+def users(until: datetime) -> Iterator[Told]:
+    """Yield the subscriptions of the apps' users: most go on, some wait for money, some have ended."""
+    chance = random.Random(SEED + 3)  # noqa: S311 - as above
+    statuses = (*[SubscriptionStatus.ACTIVE] * 6, SubscriptionStatus.PAST_DUE, SubscriptionStatus.CANCELLED)
+    for app, plans in PLANS.items():
+        for number in range(8 if app == "nexai" else 4):
+            name = f"SUB_demo_{app}{number:02}"
+            began = until - timedelta(days=chance.randrange(3, DAYS), minutes=chance.randrange(1440))
+            plan = plans[number % len(plans)]
+            subscription = SubscriptionFact(
+                (ObjectName("subscription", name),),
+                status=statuses[number % len(statuses)] if app == "nexai" else statuses[4 + number],
+                plan=plan,
+                plan_name=plan.removeprefix("PLN_").replace("_", " "),
+                amount_minor=chance.choice((250_000, 500_000)),
+                currency="NGN",
+                interval="month",
+                app=app,
+                user_id=f"user-{app}-{number:02}",
+                started_at=began,
+            )
+            yield _by_itself(name, subscription, began)
+
+
+def clinic(until: datetime, patients: int) -> Iterator[Told]:
     """Yield the clinic's patients, each billed every month since he began; some of them fail once, some stop."""
+    today = _day_of(until)
     chance = random.Random(SEED + 1)  # noqa: S311 - as above
     names = [*PRODUCTS, *PRODUCTS, *UNKNOWN_PRODUCTS]
     for number in range(patients):
@@ -176,7 +263,7 @@ def clinic(today: datetime, patients: int) -> Iterator[Told]:
         yield _of_clinic(f"person-{code}", person, began)
         for month in range(min(ends, 6)):
             at = began + timedelta(days=30 * month)
-            if at > datetime.now(UTC):
+            if at > until:
                 break
             key = f"{number:04}{month:02}"
             lines = [{"product": product, "amount_minor": amount, "quantity": 1}]
@@ -193,7 +280,8 @@ def clinic(today: datetime, patients: int) -> Iterator[Told]:
                 lines=lines,
             )
             yield _of_clinic(f"invoice-{key}", invoice, at)
-            is_failed = chance.random() < 0.05
+            # The last payment of one patient has failed in any case: his membership is past due.
+            is_failed = chance.random() < 0.05 or (number == 1 and at + timedelta(days=30) > until)
             payment = PaymentFact(
                 (ObjectName("payment", f"p{key}"),),
                 status=PaymentStatus.FAILED if is_failed else PaymentStatus.COMPLETED,
@@ -206,17 +294,29 @@ def clinic(today: datetime, patients: int) -> Iterator[Told]:
                 customer_ref=code,
                 invoice_ref=f"i{key}",
                 invoice_number=f"INV-{key}",
+                subscription_ref=f"contract-{code}" if number % 9 == 0 else None,
                 source="Recurring",
                 failure_code="declined" if is_failed else None,
                 failure_message="The card was declined by its bank." if is_failed else None,
                 completed_at=None if is_failed else at,
             )
             yield _of_clinic(f"payment-{key}", payment, at)
+        ended = began + timedelta(days=30 * (ends - 1) + 10)
+        if number % 9 == 0 and ended < until:
+            contract = SubscriptionFact(
+                (ObjectName("subscription", f"contract-{code}"),),
+                status=SubscriptionStatus.CANCELLED,
+                customer_ref=code,
+                started_at=began,
+                ended_at=ended,
+                cancel_reason="asked by the patient",
+            )
+            yield _of_clinic(f"contract-{code}", contract, ended)
 
 
-def _moments(chance: random.Random, today: datetime, many: int) -> list[datetime]:
-    """Return moments of the last months until now, more of them by day than by night, and more of late."""
-    end = datetime.now(UTC) - timedelta(minutes=5)
+def _moments(chance: random.Random, until: datetime, many: int) -> list[datetime]:
+    """Return moments of the last months until the end, more of them by day than by night, and more of late."""
+    today, end = _day_of(until), until - timedelta(minutes=5)
     moments = []
     for _ in range(many - 1):
         back = int(DAYS * (1 - chance.random() ** 0.7))
@@ -232,57 +332,107 @@ def _with_fee(fact: Fact, amount: int) -> Fact:
     return fact._replace(fee_minor=(amount * 29 + 500) // 1000 + 30, fee_currency=fact.currency)
 
 
+def _day_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _by_itself(name: str, fact: Fact, at: datetime) -> Told:
+    """Return one fact as an event of its own."""
+    body = json.dumps({"id": name, "type": "demo"}).encode()
+    return Told(Event(name, "demo", at, livemode=True, facts=(fact,), reference=fact.objects[0].id), body, at)
+
+
 def _of_clinic(name: str, fact: Fact, at: datetime) -> Told:
     body = json.dumps({"eventType": "demo", "object": name}).encode()
     return Told(Event(f"demo-{name}", "demo", at, livemode=True, facts=(fact,), reference=fact.objects[0].id), body, at)
 
 
 # ── Writing it ────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _is_new(stack: Stack, merchant: str, name: str, gateway: str) -> bool:
-    """Add a merchant with an account; tell whether it was not there yet."""
-    try:
-        add_merchant(stack.ops, merchant, name)
-    except DuplicateEntry:
-        return False
+def _merchant(stack: Stack, merchant: str, name: str, gateway: str) -> datetime:
+    """Add a merchant with an account, where they are not there yet; return when the merchant was added."""
+    with suppress(DuplicateEntry):
+        add_merchant(stack.ops, merchant, name, actor=ACTOR)
     secret = {key: value for key, value in stack.accounts[gateway].secret.items() if key != "mode"}
-    add_account(
-        stack.ops,
-        stack.keyring,
-        gateway=gateway,
-        account=merchant,
-        merchant=merchant,
-        mode="both",
-        credentials=secret,
+    with suppress(DuplicateEntry):
+        add_account(
+            stack.ops,
+            stack.keyring,
+            gateway=gateway,
+            account=merchant,
+            merchant=merchant,
+            mode="both",
+            credentials=secret,
+            actor=ACTOR,
+        )
+    return _added_at(stack, merchant)
+
+
+def _added_at(stack: Stack, merchant: str) -> datetime:
+    row = stack.ops.query_one("select created_at from merchants where id = :merchant::text", merchant=merchant)
+    added_at: datetime = row["created_at"]
+    return added_at
+
+
+def _record(stack: Stack, account: GatewayAccount, told: Iterable[Told]) -> int:
+    """Record the events that are not there yet; return how many."""
+    known = stack.ops.query(
+        "select event_id from webhook_events where gateway = :gateway::text and account = :account::text",
+        gateway=account.gateway,
+        account=account.account,
     )
-    return True
-
-
-def _record(stack: Stack, account: GatewayAccount, told: Sequence[Told]) -> int:
+    there = {row["event_id"] for row in known}
+    recorded = 0
     for each in told:
-        received_at = each.at + timedelta(seconds=2)
-        record(stack.intake, Delivery(account, each.event, each.body, received_at), stack.keyring)
-    return len(told)
+        if each.event.event_id not in there:
+            received_at = each.at + timedelta(seconds=2)
+            record(stack.intake, Delivery(account, each.event, each.body, received_at), stack.keyring)
+            recorded += 1
+    return recorded
 
 
-def _order(stack: Stack, today: datetime, many: int) -> None:
-    """Make orders as the festival's shop does, each numbered by its day."""
+def _order(stack: Stack, charges: Sequence[Told]) -> None:
+    """Make the orders that the newest charges in euro pay, and some that nobody has paid, each numbered by its day."""
     for name in ITEMS.values():
-        add_item_type(stack.api, FESTIVAL, name)
-    chance = random.Random(SEED + 2)  # noqa: S311 - as above
-    for number in range(many):
-        first, last = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
-        price = chance.choice(PRICES)
-        quantity = chance.choice((1, 1, 2, 3))
-        email = f"{first}.{last}@example.com".lower()
+        with suppress(DuplicateEntry):
+            add_item_type(stack.api, FESTIVAL, name)
+    rows = stack.ops.query("select reference from orders where merchant = :merchant::text", merchant=FESTIVAL)
+    there = {row["reference"] for row in rows}
+    objects = [(json.loads(each.body)["data"]["object"], each.at) for each in charges]
+    in_euro = [(charge, at) for charge, at in objects if charge["currency"] == "eur"][-ORDERS:]
+    wanted = [(charge["metadata"]["order_reference"], charge, at) for charge, at in in_euro]
+    wanted += [(f"unpaid-{place}", charge, at) for place, (charge, at) in enumerate(in_euro[:UNPAID_ORDERS])]
+    for reference, charge, at in wanted:
+        if reference in there:
+            continue
+        first, last = charge["receipt_email"].partition("@")[0].title().split(".")
         create_order(
             stack.api,
             FESTIVAL,
-            NewOrder("EUR", event_id="summer", event_name="Summer festival", reference=f"shop-{number:04}"),
-            NewCustomer(email, first, last),
-            [NewItem(ITEMS[price], price, quantity, attendee_name=f"{first} {last}", attendee_email=email)],
-            at=today - timedelta(days=chance.randrange(DAYS), minutes=chance.randrange(1440)),
+            NewOrder("EUR", event_id="summer", event_name="Summer festival", reference=reference),
+            NewCustomer(charge["receipt_email"], first, last),
+            [
+                NewItem(
+                    ITEMS[charge["amount"]],
+                    charge["amount"],
+                    1,
+                    attendee_name=f"{first} {last}",
+                    attendee_email=charge["receipt_email"],
+                )
+            ],
+            at=at - timedelta(minutes=3),
             actor=ACTOR,
         )
+
+
+def _wait_for_refusal(stack: Stack) -> None:
+    """Wait until the app has refused what it is to refuse; no longer than a minute."""
+    until = time.monotonic() + REFUSAL_SECONDS
+    while time.monotonic() < until and not stack.ops.query(
+        "select 1 as found from jobs j join webhook_events e on e.id = j.webhook_event_id"
+        " where j.topic = 'forward' and j.status in ('dead', 'done') and e.reference = :reference::text limit 1",
+        reference=REFUSED_REFERENCE,
+    ):
+        time.sleep(0.5)
 
 
 def _let_the_app_refuse(stack: Stack, facts: Mapping[str, Any]) -> int:

@@ -119,6 +119,12 @@ class GatewayApi:
         with self._turn:
             self._fault = fault
 
+    @property
+    def is_well(self) -> bool:
+        """Whether no fault is set, or the one that was has been met so often as it was to be."""
+        with self._turn:
+            return self._fault is None
+
     def answer(self, request: ApiRequest) -> tuple[ApiAnswer, bool]:
         """Return the answer, or that of the present fault, and whether it is to be cut short."""
         fault = self._next_fault(request)

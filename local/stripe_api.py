@@ -23,6 +23,7 @@ PATHS = {
     "transfer": "transfers",
 }
 KINDS = {path: kind for kind, path in PATHS.items()}
+LINES_SHOWN = 10  # with an invoice; the others are listed
 
 
 class StripeApi:
@@ -54,7 +55,7 @@ class StripeApi:
             self._things[thing["id"]] = (moment, thing)
 
     def answer(self, request: ApiRequest) -> ApiAnswer:
-        """Answer GET /v1/{objects}/{id} with its expansions, GET /v1/refunds page by page, and POST /v1/refunds."""
+        """Answer GET /v1/{objects}/{id} with its expansions, lists page by page, and POST /v1/refunds."""
         if not request.headers.get("authorization", "").startswith("Bearer sk_"):
             return self.refusal(401)
         version, _, path = request.path.strip("/").partition("/")
@@ -65,6 +66,9 @@ class StripeApi:
                 return self._list_of_refunds(request.query)
             if path == "charges":
                 return self._list_of_charges(request.query)
+            if path.startswith("invoices/") and path.endswith("/lines"):
+                invoice_id = unquote(path.split("/")[1])
+                return _page(self._lines(invoice_id), request.query, f"/v1/invoices/{invoice_id}/lines")
             collection, _, object_id = path.rpartition("/")
             if kind := KINDS.get(collection):
                 found = self._found(kind, unquote(object_id), request.query.get("expand[]", []))
@@ -82,9 +86,18 @@ class StripeApi:
         thing = self._things.get(object_id, (0, {}))[1]
         if thing.get("object") != kind:
             return None
-        if kind == "invoice" and "payments" in expand:
-            return {**thing, "payments": _list(self._all("invoice_payment", "invoice", object_id))}
+        if kind == "invoice":
+            lines = self._lines(object_id)
+            thing = {**thing, "lines": {**_list(lines[:LINES_SHOWN]), "has_more": len(lines) > LINES_SHOWN}}
+            if "payments" in expand:
+                thing["payments"] = _list(self._all("invoice_payment", "invoice", object_id))
+            return thing
         return _with_transaction(thing) if "balance_transaction" in expand else thing
+
+    def _lines(self, invoice_id: str) -> list[dict[str, Any]]:
+        """Return all lines of an invoice, as it was last told or remembered."""
+        lines = self._things.get(invoice_id, (0, {}))[1].get("lines")
+        return list(lines.get("data") or ()) if isinstance(lines, dict) else []
 
     def _all(self, kind: str, by: str, value: str) -> list[dict[str, Any]]:
         """Return the objects of a kind that belong to another one, the newest first."""

@@ -1,5 +1,7 @@
 """Fixtures that several test folders share."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,25 @@ DatabaseFactory = Callable[..., str]
 DatabaseOpener = Callable[..., Database]
 MIGRATIONS = Path(__file__).parent.parent / "migrations" / "primary"
 BACKUP_MIGRATIONS = MIGRATIONS.with_name("backup")
+
+# What takes longest, the longest first: folders and files of this folder.
+LONGEST = (
+    *("faults", "backup/test_two_servers.py", "end_to_end", "local_stack", "template/test_build.py", "template"),
+    *("http_api/test_document.py", "intake/test_linked_stories.py", "migrations", "tenants", "console", "forwarding"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the workers of pytest-xdist begin with the files that take longest, or one has them alone at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        tests_of = Counter(item.path for item in items)
+        items.sort(key=lambda item: (place_in_line(item.path), -tests_of[item.path]))
+
+
+def place_in_line(file: Path) -> int:
+    """Return when a file of tests has its turn."""
+    name = file.relative_to(Path(__file__).parent).as_posix()
+    return next((place for place, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from gatehouse.sealing import Keyring
 from gatehouse.settings import settings
 from gatehouse.tenants import factory
 from gatehouse.tenants.links import Links
+from gatehouse.tenants.tokens import Tokens, console_tokens
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ConsoleDesk:
     """The databases by role, the bell, and the keys that seal sessions.
 
     `database` is of the role gatehouse_api, which row-level security holds to one merchant; pages of a merchant use
-    nothing else. `ops_database` sees all merchants and is opened for operators only.
+    nothing else. `ops_database` sees all merchants and is opened for operators only, and to keep what a token lets in.
     """
 
     database: Callable[[], Database]
@@ -34,6 +35,7 @@ class ConsoleDesk:
     tenant_engine_for: Callable[[str, str | None], str] = factory.engine_for
     tenant_grace_days: Callable[[], int] = lambda: settings().tenant_grace_days
     tenant_statement_milliseconds: Callable[[], int] = lambda: settings().tenant_statement_milliseconds
+    tokens: Callable[[], Tokens] = console_tokens  # of which issuers they are taken at the sign-in; perhaps of none
     is_secure: bool = True  # whether browsers reach it by HTTPS only
 
 

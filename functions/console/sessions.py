@@ -1,11 +1,13 @@
 """Sessions: sealed cookies that remember a key by its hash, and links that sign somebody in.
 
 Nothing is kept on the server. A cookie holds the key's id and the hash of the key, never the key: it opens the console
-and nothing else. Each request looks the key up again, so that a revoked or expired key ends its sessions at once.
+and nothing else. Each request looks the key up again, so that a revoked or expired key ends its sessions at once. The
+cookie of somebody who came with a token says whose it was, and ends with the token.
 """
 
 import base64
 import json
+import math
 import secrets
 from typing import NamedTuple
 
@@ -26,23 +28,27 @@ class Session(NamedTuple):
     hashed: bytes
     csrf: str
     expires_at: int  # seconds since 1970
+    subject: str = ""  # of the token that he came with
 
 
-def begin(key_id: str, hashed: bytes, now: float) -> Session:
-    """Return a new session."""
-    return Session(key_id, hashed, secrets.token_urlsafe(CSRF_BYTES), int(now) + SESSION_SECONDS)
+def begin(key_id: str, hashed: bytes, now: float, *, subject: str = "", ends_at: float = math.inf) -> Session:
+    """Return a new session, which ends no later than it may."""
+    expires_at = int(min(now + SESSION_SECONDS, ends_at))
+    return Session(key_id, hashed, secrets.token_urlsafe(CSRF_BYTES), expires_at, subject)
 
 
 def seal_session(keyring: Keyring, session: Session) -> str:
     """Return the value of the cookie."""
-    return _seal(keyring, "session", [session.key_id, session.hashed.hex(), session.csrf, session.expires_at])
+    return _seal(
+        keyring, "session", [session.key_id, session.hashed.hex(), session.csrf, session.expires_at, session.subject]
+    )
 
 
 def open_session(keyring: Keyring, cookie: str, now: float) -> Session | None:
     """Return the session in a cookie; None for one that is not ours, or over."""
     match _open(keyring, "session", cookie):
-        case [str(key_id), str(hashed), str(csrf), int(expires_at)] if now < expires_at:
-            return Session(key_id, bytes.fromhex(hashed), csrf, expires_at)
+        case [str(key_id), str(hashed), str(csrf), int(expires_at), str(subject)] if now < expires_at:
+            return Session(key_id, bytes.fromhex(hashed), csrf, expires_at, subject)
     return None
 
 

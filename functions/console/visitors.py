@@ -6,6 +6,7 @@ Pages take one of these as a parameter, and have thereby checked all of it:
     async def show(place: Here): …            the merchant in the path, which must be the visitor's own
     async def show(place: HereHealth): …      the same, where health data is shown
     async def show(visitor: Operator): …      somebody who looks after all merchants
+    async def ask(place: Here, form: Sent): …           a form that changes nothing: its token is right
     async def change(place: Here, form: Changing): …    a change: the form's token is right, and he is no viewer
     async def change(place: Here, form: AdminChanging): …   the same, for admins and ops alone
 """
@@ -54,11 +55,13 @@ class Visitor(NamedTuple):
     merchant: str | None  # None: every merchant
     role: str
     csrf: str
+    subject: str = ""  # of the token that he signed in with; the key is then that of his session
 
     @property
     def actor(self) -> str:
-        """Return what the audit calls him: the same as when the key is used with the API."""
-        return f"key {self.key_id}"
+        """Return what the audit calls him: the same as when the key is used with the API; addresses stay out of it."""
+        is_named = self.subject and "@" not in self.subject
+        return f"key {self.key_id} ({self.subject})" if is_named else f"key {self.key_id}"
 
     @property
     def is_operator(self) -> bool:
@@ -116,7 +119,7 @@ async def visitor_of(request: Request) -> Visitor:
     log.add(key_id=use.key_id)
     if use.answer == "limited":
         raise TooManyRequests(wait_seconds=math.ceil(use.wait_seconds))
-    visitor = Visitor(use.key_id, use.merchant, use.role, session.csrf)
+    visitor = Visitor(use.key_id, use.merchant, use.role, session.csrf, session.subject)
     request.state.visitor = visitor
     return visitor
 
@@ -173,8 +176,8 @@ async def operator_of(visitor: SignedIn) -> Visitor:
 Operator = Annotated[Visitor, Depends(operator_of)]
 
 
-async def changing(request: Request, visitor: SignedIn) -> Form:
-    """Return the form that was sent, if it is from a page of ours and the visitor may change something."""
+async def sent(request: Request, visitor: SignedIn) -> Form:
+    """Return the form that was sent, if it is from a page of ours; also a viewer's."""
     require_same_origin(request)
     form = await read_form(request)
     if not hmac.compare_digest(form.text(CSRF_FIELD).encode(), visitor.csrf.encode()):
@@ -183,6 +186,14 @@ async def changing(request: Request, visitor: SignedIn) -> Form:
             code="FORM_NOT_OURS",
             status=403,
         )
+    return form
+
+
+Sent = Annotated[Form, Depends(sent)]
+
+
+async def changing(visitor: SignedIn, form: Sent) -> Form:
+    """Return the form that was sent, if it is from a page of ours and the visitor may change something."""
     if not visitor.may_change:
         raise RequestRefused("A viewer's key changes nothing.", code="ROLE_TOO_LOW", status=403)
     return form

@@ -78,7 +78,7 @@ AS $function$
         ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
     ) as told (breakdown, value, detail)
     cross join lateral (values (e.merchant), ('*')) as whose (scope)
-    cross join (values ('hour'), ('day'), ('month')) as levels (level)
+    cross join (values ('quarter'), ('hour'), ('six_hours'), ('day'), ('month')) as levels (level)
     where value is not null and is_kept(breakdown, level, scope)
     group by 1, 2, 3, 4, 5, 6, 7, 8
     order by 1, 2, 3, 4, 5, 6, 7, 8
@@ -254,7 +254,20 @@ begin
         -- only has from this subscription would tell it what it was told.
         for linked in
             select said.app, said.user_id
-            from payments p
+            from unnest(array(
+                select id from payments
+                where gateway = p_gateway and account = p_account and subscription_ref = p_gateway_id
+                union
+                select id from payments
+                where merchant = p_merchant and customer_ref = p_customer_ref and plan = p_plan
+                  and gateway = p_gateway and account = p_account and subscription_ref is null
+            )) as known (id)
+            -- Each by its id: joined, the newest of the merchant might be read until one of them comes.
+            cross join lateral (
+                select p.id, p.first_fact_at from payments p
+                where p.id = known.id and (p.app_from = 'event' or p.user_id is not null) and p.merged_into is null
+                limit 1
+            ) as p
             cross join lateral (
                 select
                     (array_agg(f.words ->> 'app' order by f.occurred_at desc nulls last, f.rank desc, f.said_by desc)
@@ -265,15 +278,6 @@ begin
                 from facts f
                 where f.kind = 'payment' and f.subject_id = p.id
             ) as said
-            where p.id in (
-                    select id from payments
-                    where gateway = p_gateway and account = p_account and subscription_ref = p_gateway_id
-                    union
-                    select id from payments
-                    where merchant = p_merchant and customer_ref = p_customer_ref and plan = p_plan
-                      and gateway = p_gateway and account = p_account and subscription_ref is null
-                )
-                and (p.app_from = 'event' or p.user_id is not null) and p.merged_into is null
             order by p.first_fact_at, said.app, said.user_id
         loop
             if app is null and linked.app is not null then
@@ -457,25 +461,31 @@ AS $function$
     from (
         select t.app from app_transactions t where t.webhook_event_id = p_event_row
         union all
-        select coalesce(home.app, p.app) from facts f join payments p on p.id = f.subject_id
-        left join payments home on home.id = p.merged_into
-        where f.webhook_event_id = p_event_row and f.kind = 'payment'
-        union all
-        select p.app from facts f join refunds r on r.id = f.subject_id join payments p on p.id = r.payment_id
-        where f.webhook_event_id = p_event_row and f.kind = 'refund'
-        union all
-        select p.app from facts f join disputes d on d.id = f.subject_id join payments p on p.id = d.payment_id
-        where f.webhook_event_id = p_event_row and f.kind = 'dispute'
-        union all
-        select s.app from facts f join subscriptions s on s.id = f.subject_id
-        where f.webhook_event_id = p_event_row and f.kind = 'subscription'
-        union all
-        select s.app from facts f join invoices i on i.id = f.subject_id
-        join subscriptions s on s.gateway = i.gateway and s.account = i.account and s.gateway_id = i.subscription_ref
-        where f.webhook_event_id = p_event_row and f.kind = 'invoice'
-        union all
-        select c.app from facts f join gateway_customers c on c.id = f.subject_id
-        where f.webhook_event_id = p_event_row and f.kind = 'customer'
+        -- Each row by its id, from the facts of the event: joined, they might be read from the tables' end.
+        select of_row.app
+        from facts f
+        cross join lateral (
+            (select coalesce(home.app, p.app) as app from payments p left join payments home on home.id = p.merged_into
+             where f.kind = 'payment' and p.id = f.subject_id limit 1)
+            union all
+            (select p.app from (select r.payment_id from refunds r where f.kind = 'refund' and r.id = f.subject_id limit 1) as r
+             cross join lateral (select app from payments p where p.id = r.payment_id limit 1) as p)
+            union all
+            (select p.app from (select d.payment_id from disputes d where f.kind = 'dispute' and d.id = f.subject_id limit 1) as d
+             cross join lateral (select app from payments p where p.id = d.payment_id limit 1) as p)
+            union all
+            (select s.app from subscriptions s where f.kind = 'subscription' and s.id = f.subject_id limit 1)
+            union all
+            (select s.app
+             from (select i.gateway, i.account, i.subscription_ref from invoices i
+                   where f.kind = 'invoice' and i.id = f.subject_id limit 1) as i
+             cross join lateral (
+                 select app from subscriptions s
+                 where s.gateway = i.gateway and s.account = i.account and s.gateway_id = i.subscription_ref limit 1) as s)
+            union all
+            (select c.app from gateway_customers c where f.kind = 'customer' and c.id = f.subject_id limit 1)
+        ) as of_row
+        where f.webhook_event_id = p_event_row
     ) as named
     where app is not null
 $function$;
@@ -1067,7 +1077,7 @@ AS $function$
             ('order', e.order_status, e.event_id), ('item', nullif(e.part, ''), e.event_id)
         ) as told (breakdown, value, detail)
         cross join lateral (values (e.merchant), ('*')) as whose (scope)
-        cross join (values ('hour'), ('day'), ('month')) as levels (level)
+        cross join (values ('quarter'), ('hour'), ('six_hours'), ('day'), ('month')) as levels (level)
         where value is not null and is_kept(breakdown, level, scope)
           and e.bucket >= p_since and e.bucket < p_until and level = any (p_levels) and level <> 'month'
         union all
@@ -1234,6 +1244,29 @@ end
 $function$;
 REVOKE ALL ON FUNCTION drop_joined_away(text,bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION drop_joined_away(text,bigint[]) TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drop_old_admin_changes(p_days integer, p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    dropped integer;
+begin
+    if p_days < 365 then
+        raise exception using errcode = '22023', message = 'changes are kept for a year at least';
+    end if;
+    perform set_config('gatehouse.retention', 'admin_changes', true);
+    delete from admin_changes where id in (
+        select id from admin_changes where at < now() - make_interval(days => p_days) order by at limit p_most);
+    get diagnostics dropped = row_count;
+    perform set_config('gatehouse.retention', '', true);
+    return dropped;
+end
+$function$;
+REVOKE ALL ON FUNCTION drop_old_admin_changes(integer,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_old_admin_changes(integer,integer) TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.drop_old_answers(p_days integer, p_dry_run boolean)
  RETURNS bigint
@@ -2821,11 +2854,11 @@ AS $function$
 declare
     known bigint[] := array(
         select distinct found.subject_id
-        from jsonb_array_elements(p_objects) as named,
+        from jsonb_to_recordset(p_objects) as named (kind text, id text),
              lateral (
                  select sn.subject_id from subject_names sn
-                 where sn.gateway = p_gateway and sn.account = p_account and sn.kind = named ->> 'kind'
-                   and sn.object_id = named ->> 'id' and sn.subject_kind = p_kind
+                 where sn.gateway = p_gateway and sn.account = p_account and sn.kind = named.kind
+                   and sn.object_id = named.id and sn.subject_kind = p_kind
                  limit 1
              ) as found
         order by found.subject_id
@@ -2856,8 +2889,8 @@ begin
         perform drop_joined_away(p_kind, known[2:]);
     end if;
     insert into subject_names (gateway, account, kind, object_id, subject_kind, subject_id, merchant)
-    select p_gateway, p_account, named ->> 'kind', named ->> 'id', p_kind, home, p_merchant
-    from jsonb_array_elements(p_objects) as named
+    select p_gateway, p_account, named.kind, named.id, p_kind, home, p_merchant
+    from jsonb_to_recordset(p_objects) as named (kind text, id text)
     on conflict (gateway, account, kind, object_id, subject_kind) do nothing;
     return home;
 end
@@ -3004,8 +3037,8 @@ CREATE OR REPLACE FUNCTION public.is_kept(p_breakdown text, p_level text, p_merc
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$
-    select p_level <> 'hour' or p_breakdown = 'gateway'
-        or p_merchant = '*' and p_breakdown in ('app', 'method', 'category')
+    select p_level in ('day', 'month') or p_breakdown = 'gateway'
+        or p_merchant = '*' and p_breakdown not in ('failure', 'duration')
 $function$;
 
 CREATE OR REPLACE FUNCTION public.is_taken(p_takes jsonb, p_app text, p_apps text[], p_gateway text, p_type text, p_amount_minor bigint, p_currency text)
@@ -3560,6 +3593,49 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.note_admin_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    before jsonb := case when tg_op = 'INSERT' then '{}' else to_jsonb(old) end;
+    after jsonb := case when tg_op = 'DELETE' then '{}' else to_jsonb(new) end;
+    this jsonb := case when tg_op = 'DELETE' then before else after end;
+    deed text := nullif(current_setting('gatehouse.deed', true), '');
+    noun text := case tg_table_name
+        when 'merchants' then 'merchant' when 'gateway_accounts' then 'account' when 'api_keys' then 'key'
+        when 'apps' then 'app' else tg_table_name end;
+    found jsonb;
+begin
+    select jsonb_object_agg(ltrim(arg, '!?'), case
+        when arg like '!%' then jsonb_build_array(
+            case when nullif(before -> ltrim(arg, '!'), 'null') is not null then 'set' end,
+            case when nullif(after -> ltrim(arg, '!'), 'null') is null then null
+                when nullif(before -> ltrim(arg, '!'), 'null') is null then 'set' else 'changed' end)
+        when arg like '?%' then jsonb_build_array(
+            split_part(before ->> ltrim(arg, '?'), '?', 1), split_part(after ->> ltrim(arg, '?'), '?', 1))
+        else jsonb_build_array(before -> arg, after -> arg)
+    end)
+    into found
+    from unnest(tg_argv) as arg
+    where nullif(before -> ltrim(arg, '!?'), 'null') is distinct from nullif(after -> ltrim(arg, '!?'), 'null');
+    if found is null and tg_op = 'UPDATE' then
+        return null;
+    end if;
+    perform write_admin_change(
+        case tg_table_name when 'merchants' then this ->> 'id' else this ->> 'merchant' end,
+        coalesce(deed, noun || case tg_op when 'INSERT' then ' added' when 'UPDATE' then ' changed' else ' removed' end),
+        case tg_table_name
+            when 'gateway_accounts' then concat(this ->> 'gateway', '/', this ->> 'account')
+            when 'apps' then this ->> 'name' else this ->> 'id' end,
+        found);
+    return null;
+end
+$function$;
+REVOKE ALL ON FUNCTION note_admin_change() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.note_backup_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -3624,6 +3700,17 @@ begin
     return null;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.note_deed(p_what text, p_subject text, p_details jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select write_admin_change(nullif(current_setting('gatehouse.merchant', true), ''), p_what, p_subject, p_details)
+$function$;
+REVOKE ALL ON FUNCTION note_deed(text,text,jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION note_deed(text,text,jsonb) TO gatehouse_api, gatehouse_ops;
 
 CREATE OR REPLACE FUNCTION public.note_missed_renewals(p_grace_days integer, p_most integer)
  RETURNS integer
@@ -3958,11 +4045,11 @@ AS $function$
 begin
     return array(
         select distinct found.payment_id
-        from jsonb_array_elements(p_objects) as named,
+        from jsonb_to_recordset(p_objects) as named (kind text, id text),
              lateral (  -- with its limit, so that a plan made while the table is small does not read all of it later
                  select po.payment_id from payment_objects po
                  where po.gateway = p_gateway and po.account = p_account
-                   and po.kind = named ->> 'kind' and po.object_id = named ->> 'id'
+                   and po.kind = named.kind and po.object_id = named.id
                  limit 1
              ) as found
         order by found.payment_id
@@ -4408,12 +4495,16 @@ CREATE OR REPLACE FUNCTION public.refunded_by(p_gateway text, p_account text, p_
 AS $function$
 begin
     return array(
-        select distinct r.payment_id
-        from jsonb_array_elements(p_objects) as named
-        join subject_names sn on sn.gateway = p_gateway and sn.account = p_account and sn.kind = named ->> 'kind'
-            and sn.object_id = named ->> 'id' and sn.subject_kind = 'refund'
-        join refunds r on r.id = sn.subject_id
-        where r.payment_id is not null);
+        select distinct refunded.payment_id
+        from jsonb_to_recordset(p_objects) as named (kind text, id text),
+             lateral (
+                 select sn.subject_id from subject_names sn
+                 where sn.gateway = p_gateway and sn.account = p_account and sn.kind = named.kind
+                   and sn.object_id = named.id and sn.subject_kind = 'refund'
+                 limit 1
+             ) as found,
+             lateral (select r.payment_id from refunds r where r.id = found.subject_id limit 1) as refunded
+        where refunded.payment_id is not null);
 end
 $function$;
 
@@ -4423,6 +4514,19 @@ CREATE OR REPLACE FUNCTION public.refuse(code text, reason text)
 AS $function$
 begin
     raise exception using errcode = code, message = reason;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.refuse_admin_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op = 'DELETE' and current_setting('gatehouse.retention', true) = 'admin_changes'
+            and pg_has_role(current_user, (select relowner from pg_class where oid = tg_relid), 'member') then
+        return null;
+    end if;
+    raise exception using errcode = '42501', message = 'admin_changes is append-only';
 end
 $function$;
 
@@ -5165,7 +5269,9 @@ CREATE OR REPLACE FUNCTION public.total_bucket(p_level text, p_at timestamp with
  IMMUTABLE PARALLEL SAFE
 AS $function$
     select case p_level
+        when 'quarter' then date_bin('15 minutes', p_at, '2000-01-01 00:00:00+00')
         when 'hour' then date_bin('1 hour', p_at, '2000-01-01 00:00:00+00')
+        when 'six_hours' then date_bin('6 hours', p_at, '2000-01-01 00:00:00+00')
         when 'day' then date_bin('1 day', p_at, '2000-01-01 00:00:00+00')
         else date_trunc('month', p_at at time zone 'UTC') at time zone 'UTC' end
 $function$;
@@ -5476,6 +5582,26 @@ $function$;
 REVOKE ALL ON FUNCTION user_of_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION user_of_key(text) TO gatehouse_api;
 
+CREATE OR REPLACE FUNCTION public.what_to_forward(p_job bigint, p_app text)
+ RETURNS TABLE(event_row bigint, gateway text, account text, event_id text, type text, reference text, received_at timestamp with time zone, merchant text, payload_key_id text, payload bytea, content_type text, now timestamp with time zone, app text, url text, is_paused boolean, paused_because text, router_source text, attempts smallint, attempt_milliseconds integer, waits_milliseconds integer[], rate_per_second double precision, burst integer, sealed bytea, key_id text, circuit_state text, circuit_failures integer, circuit_opened_at timestamp with time zone, circuit_probe_at timestamp with time zone, bucket_tokens double precision, bucket_filled_at timestamp with time zone)
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+begin
+    return query
+    select e.id, e.gateway, e.account, e.event_id, e.type, e.reference, e.received_at, e.merchant,
+        p.key_id, p.sealed, p.content_type, pg_catalog.now(),
+        a.name, coalesce(a.target_url, a.environment_url), a.is_paused, a.paused_because, a.router_source,
+        a.attempts, a.attempt_milliseconds, a.waits_milliseconds, a.rate_per_second, a.burst, a.sealed, a.key_id,
+        a.circuit_state, a.circuit_failures, a.circuit_opened_at, a.circuit_probe_at, a.bucket_tokens, a.bucket_filled_at
+    from jobs j
+    join webhook_events e on e.id = j.webhook_event_id
+    left join webhook_payloads p on p.webhook_event_id = e.id and p.received_at = e.received_at
+    left join apps a on a.merchant = e.merchant and a.name = p_app
+    where j.id = p_job;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.without_address(p_text text, p_email_key text)
  RETURNS text
  LANGUAGE sql
@@ -5522,6 +5648,22 @@ begin
     return merchant;
 end
 $function$;
+
+CREATE OR REPLACE FUNCTION public.write_admin_change(p_merchant text, p_what text, p_subject text, p_details jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    insert into admin_changes (actor, merchant, what, subject, details)
+    select
+        coalesce(nullif(current_setting('gatehouse.actor', true), ''), session_user), p_merchant, p_what, p_subject,
+        coalesce((
+            select jsonb_object_agg(key, case when position('@' in value::text) > 0
+                then audit_hash((select key from audit_hash_key), value) else value end)
+            from jsonb_each(p_details)), '{}')
+$function$;
+REVOKE ALL ON FUNCTION write_admin_change(text,text,text,jsonb) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.write_audit()
  RETURNS trigger
@@ -5659,6 +5801,28 @@ GRANT USAGE ON SEQUENCE payment_ids TO gatehouse_intake, gatehouse_ops, gatehous
 CREATE SEQUENCE subject_ids AS bigint INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1;
 GRANT USAGE ON SEQUENCE subject_ids TO gatehouse_intake, gatehouse_ops, gatehouse_worker;
 
+CREATE TABLE admin_changes (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    actor text NOT NULL,
+    merchant text,
+    what text NOT NULL,
+    subject text NOT NULL,
+    details jsonb NOT NULL DEFAULT '{}'::jsonb,
+    CONSTRAINT admin_changes_pkey PRIMARY KEY (id),
+    CONSTRAINT admin_changes_actor_check CHECK ((actor <> ''::text)),
+    CONSTRAINT admin_changes_what_check CHECK ((what <> ''::text))
+);
+CREATE INDEX admin_changes_at ON public.admin_changes USING btree (at);
+CREATE INDEX admin_changes_of_merchant ON public.admin_changes USING btree (merchant, id DESC) WHERE (merchant IS NOT NULL);
+ALTER TABLE admin_changes ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON admin_changes FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON admin_changes FOR SELECT TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.admin_changes FOR EACH STATEMENT EXECUTE FUNCTION refuse_admin_change();
+COMMENT ON COLUMN admin_changes.merchant IS 'whose it is; null where it is of every merchant';
+COMMENT ON COLUMN admin_changes.details IS 'column -> [before, after]; of what is secret only that it was set or changed';
+GRANT SELECT ON TABLE admin_changes TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
 CREATE TABLE api_answers (
     key_id text NOT NULL,
     merchant text NOT NULL,
@@ -5703,6 +5867,7 @@ CREATE TABLE api_keys (
 );
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON api_keys FOR ALL TO CURRENT_USER, gatehouse_ops USING (true);
+CREATE TRIGGER api_keys_noted AFTER INSERT OR DELETE OR UPDATE OF revoked_at ON public.api_keys FOR EACH ROW EXECUTE FUNCTION note_admin_change('name', 'merchant', 'role', 'rate_per_minute', 'expires_at', 'may_read_health_data', 'user_id', 'created_by', 'revoked_at');
 COMMENT ON COLUMN api_keys.last_used_at IS 'exact to an hour: written no more often than that';
 GRANT INSERT, SELECT, UPDATE (revoked_at) ON TABLE api_keys TO gatehouse_ops;
 
@@ -5789,6 +5954,7 @@ CREATE UNIQUE INDEX apps_default ON public.apps USING btree (merchant) WHERE is_
 ALTER TABLE apps ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON apps FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON apps FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER apps_noted AFTER INSERT OR DELETE OR UPDATE OF is_default, plans, target_url, environment_url, is_paused, paused_because, takes, takes_health_data, router_source, attempts, attempt_milliseconds, waits_milliseconds, rate_per_second, burst, sealed ON public.apps FOR EACH ROW EXECUTE FUNCTION note_admin_change('is_default', 'plans', '?target_url', '?environment_url', 'is_paused', 'paused_because', 'takes', 'takes_health_data', 'router_source', 'attempts', 'attempt_milliseconds', 'waits_milliseconds', 'rate_per_second', 'burst', '!sealed');
 GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE apps TO gatehouse_ops;
 GRANT SELECT (merchant, name, is_default, plans, created_at, target_url, environment_url, is_paused, paused_because, takes, takes_health_data, router_source, attempts, attempt_milliseconds, waits_milliseconds, rate_per_second, burst, circuit_state, circuit_failures, circuit_opened_at, circuit_probe_at) ON TABLE apps TO gatehouse_api, gatehouse_intake;
 GRANT SELECT, UPDATE (environment_url, is_paused, paused_because, sealed, key_id, circuit_state, circuit_failures, circuit_opened_at, circuit_probe_at, bucket_tokens, bucket_filled_at) ON TABLE apps TO gatehouse_worker;
@@ -5868,6 +6034,7 @@ CREATE TABLE completeness (
     CONSTRAINT completeness_listed_check CHECK ((listed >= 0)),
     CONSTRAINT completeness_merchant_fkey FOREIGN KEY (merchant) REFERENCES merchants(id)
 );
+CREATE INDEX completeness_by_day ON public.completeness USING btree (day);
 CREATE INDEX completeness_missing ON public.completeness USING btree (day DESC) WHERE (recorded < listed);
 CREATE INDEX completeness_newest ON public.completeness USING btree (merchant, day DESC, gateway, account);
 ALTER TABLE completeness ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -6015,6 +6182,7 @@ ALTER TABLE gateway_accounts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
 CREATE POLICY all_merchants ON gateway_accounts FOR ALL TO CURRENT_USER, gatehouse_intake, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON gateway_accounts FOR ALL TO gatehouse_api USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 CREATE TRIGGER forget_trouble AFTER UPDATE OF credentials ON public.gateway_accounts FOR EACH ROW WHEN ((old.credentials IS DISTINCT FROM new.credentials)) EXECUTE FUNCTION forget_trouble();
+CREATE TRIGGER gateway_accounts_noted AFTER INSERT OR DELETE OR UPDATE OF merchant, mode, is_active, credentials ON public.gateway_accounts FOR EACH ROW EXECUTE FUNCTION note_admin_change('merchant', 'mode', 'is_active', '!credentials');
 GRANT INSERT, SELECT, UPDATE ON TABLE gateway_accounts TO gatehouse_ops;
 GRANT SELECT ON TABLE gateway_accounts TO gatehouse_intake, gatehouse_worker;
 GRANT SELECT (gateway, account, merchant, mode, is_active, created_at, updated_at) ON TABLE gateway_accounts TO gatehouse_api;
@@ -6180,6 +6348,8 @@ CREATE TABLE invoices (
 );
 CREATE INDEX invoices_customer ON public.invoices USING btree (gateway, account, customer_ref) WHERE (customer_ref IS NOT NULL);
 CREATE INDEX invoices_newest ON public.invoices USING btree (merchant, first_fact_at DESC, id DESC);
+CREATE INDEX invoices_number ON public.invoices USING btree (merchant, number) WHERE (number IS NOT NULL);
+CREATE INDEX invoices_of_customer ON public.invoices USING btree (merchant, customer_ref) WHERE (customer_ref IS NOT NULL);
 CREATE INDEX invoices_ref ON public.invoices USING btree (gateway, account, gateway_id);
 CREATE INDEX invoices_subscription ON public.invoices USING btree (gateway, account, subscription_ref) WHERE (subscription_ref IS NOT NULL);
 ALTER TABLE invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -6326,6 +6496,7 @@ CREATE TABLE merchants (
 ALTER TABLE merchants ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON merchants FOR ALL TO CURRENT_USER, gatehouse_intake, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON merchants FOR ALL TO gatehouse_api USING ((id = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER merchants_noted AFTER INSERT OR DELETE OR UPDATE OF name, is_active ON public.merchants FOR EACH ROW EXECUTE FUNCTION note_admin_change('name', 'is_active');
 GRANT INSERT, SELECT, UPDATE ON TABLE merchants TO gatehouse_ops;
 GRANT SELECT ON TABLE merchants TO gatehouse_api, gatehouse_intake, gatehouse_worker;
 
@@ -6535,6 +6706,7 @@ CREATE INDEX payments_invoice ON public.payments USING btree (gateway, account, 
 CREATE INDEX payments_merged ON public.payments USING btree (merged_into) WHERE (merged_into IS NOT NULL);
 CREATE INDEX payments_newest ON public.payments USING btree (merchant, first_fact_at DESC, id DESC) WHERE (merged_into IS NULL);
 CREATE INDEX payments_of_status ON public.payments USING btree (merchant, status, first_fact_at DESC, id DESC) WHERE ((merged_into IS NULL) AND (status <> 'completed'::text));
+CREATE INDEX payments_of_subscription ON public.payments USING btree (merchant, subscription_ref) WHERE (subscription_ref IS NOT NULL);
 CREATE INDEX payments_order ON public.payments USING btree (order_id) WHERE (order_id IS NOT NULL);
 CREATE INDEX payments_order_named ON public.payments USING btree (merchant, ((metadata ->> 'order_id'::text))) WHERE ((metadata ->> 'order_id'::text) IS NOT NULL);
 CREATE INDEX payments_order_number ON public.payments USING btree (merchant, ((metadata ->> 'order_number'::text))) WHERE ((metadata ->> 'order_number'::text) IS NOT NULL);
@@ -7159,7 +7331,7 @@ CREATE TABLE totals (
     sold_minor bigint,
     CONSTRAINT totals_pkey PRIMARY KEY (merchant, livemode, breakdown, level, bucket, currency, value, detail),
     CONSTRAINT totals_breakdown_check CHECK ((breakdown = ANY (ARRAY['gateway'::text, 'app'::text, 'method'::text, 'category'::text, 'failure'::text, 'duration'::text, 'order'::text, 'item'::text]))),
-    CONSTRAINT totals_level_check CHECK ((level = ANY (ARRAY['hour'::text, 'day'::text, 'month'::text])))
+    CONSTRAINT totals_level_check CHECK ((level = ANY (ARRAY['quarter'::text, 'hour'::text, 'six_hours'::text, 'day'::text, 'month'::text])))
 );
 CREATE INDEX totals_bucket ON public.totals USING btree (bucket, level);
 ALTER TABLE totals ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -7191,6 +7363,9 @@ CREATE TABLE webhook_events (
     CONSTRAINT webhook_events_status_check CHECK ((status = ANY (ARRAY['received'::text, 'applied'::text, 'ignored'::text, 'failed'::text])))
 );
 CREATE INDEX webhook_events_failed ON public.webhook_events USING btree (received_at) WHERE (status = 'failed'::text);
+CREATE INDEX webhook_events_newest ON public.webhook_events USING btree (merchant, gateway, id DESC);
+CREATE INDEX webhook_events_of_status ON public.webhook_events USING btree (merchant, status, id DESC) WHERE (status <> 'applied'::text);
+CREATE INDEX webhook_events_of_type ON public.webhook_events USING btree (type, merchant, id DESC);
 CREATE INDEX webhook_events_received ON public.webhook_events USING brin (received_at);
 CREATE INDEX webhook_events_reference ON public.webhook_events USING btree (reference) WHERE (reference IS NOT NULL);
 ALTER TABLE webhook_events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -7222,8 +7397,12 @@ CREATE TABLE webhook_forward_logs (
 );
 CREATE INDEX webhook_forward_logs_app ON public.webhook_forward_logs USING btree (merchant, app, id DESC);
 CREATE INDEX webhook_forward_logs_created ON public.webhook_forward_logs USING btree (created_at DESC);
+CREATE INDEX webhook_forward_logs_errors ON public.webhook_forward_logs USING btree (merchant, id DESC) WHERE (error_class IS NOT NULL);
 CREATE INDEX webhook_forward_logs_event ON public.webhook_forward_logs USING btree (webhook_event_id) WHERE (webhook_event_id IS NOT NULL);
 CREATE INDEX webhook_forward_logs_failed ON public.webhook_forward_logs USING btree (id DESC) WHERE (NOT ok);
+CREATE INDEX webhook_forward_logs_lately ON public.webhook_forward_logs USING btree (merchant, created_at DESC);
+CREATE INDEX webhook_forward_logs_newest ON public.webhook_forward_logs USING btree (merchant, id DESC);
+CREATE INDEX webhook_forward_logs_not_ok ON public.webhook_forward_logs USING btree (merchant, id DESC) WHERE (NOT ok);
 CREATE INDEX webhook_forward_logs_reference ON public.webhook_forward_logs USING btree (reference) WHERE (reference IS NOT NULL);
 ALTER TABLE webhook_forward_logs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON webhook_forward_logs FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);

@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.intake.conftest import intake, keyring, ops
+from tests.support import command_line
 from tests.support.gatehouse_database import GatehouseDatabase
 
 __all__ = ["gatehouse", "intake", "keyring", "ops"]
@@ -28,13 +28,6 @@ def gatehouse(gatehouse_database: GatehouseDatabase) -> Command:
     }
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "cli.main", *arguments],
-            cwd=ROOT,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return command_line.gatehouse(*arguments, environment=environment | more)
 
     return run

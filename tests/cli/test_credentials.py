@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.credentials import as_kept, asked_for, held
+from cli.credentials import asked_for
 from gatehouse.accounts import GatewayAccount
 from gatehouse.errors import SettingError, SignatureRefused
 from gatehouse.gateways import NAMES, gateway_named
+from gatehouse.gateways.credentials import as_kept, held
 from gatehouse.gateways.mx_merchant import CREDENTIALS, verify
 from gatehouse.http_request import read_request
 

@@ -16,6 +16,7 @@ from gatehouse.settings import settings
 from local import stack_file
 from tests.conftest import DatabaseFactory
 from tests.migrations.conftest import MigrationFolder
+from tests.support import command_line
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import database_name, run_sql
 
@@ -41,9 +42,8 @@ class CommandLine:
 
     def start(self, command: str, *arguments: str, folder: bool = True) -> subprocess.Popen[str]:
         """Start a command and do not wait for it."""
-        where = ("--folder", str(self.files.path)) if folder else ()
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "migrate", command, *where, *arguments],
+            [sys.executable, "-m", "cli.main", *self._words(command, arguments, folder)],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -53,11 +53,15 @@ class CommandLine:
 
     def run(self, command: str, *arguments: str, code: int = 0, folder: bool = True) -> str:
         """Run a command, check its exit code, and return what it said; what it complained of stands last."""
-        process = self.start(command, *arguments, folder=folder)
-        said, complained = process.communicate(timeout=30)
-        assert process.returncode == code, (said, complained)
-        assert "Traceback" not in complained
-        return said + complained
+        words = self._words(command, arguments, folder)
+        done = command_line.gatehouse(*words, environment=self.environment, folder=self.files.path)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def _words(self, command: str, arguments: tuple[str, ...], folder: bool) -> list[str]:
+        where = ("--folder", str(self.files.path)) if folder else ()
+        return ["migrate", command, *where, *arguments]
 
 
 @pytest.fixture
@@ -262,7 +266,12 @@ def test_without_a_second_run_the_server_soon_lets_go_of_what_a_killed_runner_he
 
 def test_ctrl_c_ends_a_migration_without_a_trace(migrate: CommandLine) -> None:
     migrate.files.write("0001_one", "create table one (id int); select pg_sleep(60);")
-    process = migrate.start("up")
+    # A command inherits that Ctrl-C is ignored, as it is where a shell started the tests in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = migrate.start("up")
+    finally:
+        signal.signal(signal.SIGINT, before)
     wait_until_it_sleeps(migrate.address)
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=10)

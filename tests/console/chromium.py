@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
 
 EXECUTABLES = (Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser"), Path("/usr/bin/google-chrome"))
@@ -78,7 +78,9 @@ class Onlooker:
     def findings(self, rules: Sequence[str] = ()) -> list[str]:
         """Return what axe finds on the page that is open and thinks serious, by all of its rules or by some."""
         options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
-        found = Axe().run(self.page, options=options).response["violations"]
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        found = self.page.evaluate("async options => (await axe.run(options)).violations", options)
         return [
             f"{self.page.url}: {each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes']][:3]}"
             for each in found

@@ -4,6 +4,7 @@ import pytest
 
 from gatehouse.database.connection import Database
 from gatehouse.sealing import Keyring
+from gatehouse.tenants.tokens import Tokens
 from tests.console.console_client import Browser, Console
 from tests.http_api.api_client import made_key
 from tests.http_api.conftest import api_database, ops
@@ -25,6 +26,7 @@ def console(shared_console: Console, ops: Database, api_database: Database, keyr
     shared_console.backup = None
     shared_console.rung.clear()
     shared_console.queue_depths = []
+    shared_console.tokens = Tokens((), lambda _: {})
     return shared_console
 
 

@@ -14,6 +14,7 @@ from gatehouse.errors import AwsError
 from gatehouse.http_api.lambda_handler import lambda_handler
 from gatehouse.jobs.depths import Depth
 from gatehouse.sealing import Keyring
+from gatehouse.tenants.tokens import Tokens
 from local.api_gateway_event import api_gateway_event, read_target
 from local.http_connection import HttpMessage
 
@@ -61,6 +62,7 @@ class Console:
         self.keys: Keyring | None = None
         self.rung: list[tuple[int, str]] = []
         self.queue_depths: list[Depth] | AwsError = []
+        self.tokens = Tokens((), lambda _: {})
         desk = ConsoleDesk(
             self._current("api_database"),
             self._current("ops_database"),
@@ -68,6 +70,7 @@ class Console:
             lambda: self,  # type: ignore[arg-type, return-value]  # rings
             lambda: self.backup,
             self._depths,
+            tokens=lambda: self.tokens,
         )
         self.handler = lambda_handler(build(desk))
 

@@ -15,6 +15,9 @@ def paint(database: GatehouseDatabase) -> Order:
     put(database, "payments", 1, reference="order-1", email="ada@example.com", refunded_minor=100)
     put(database, "payments", 2, status="failed", failure_code="card_declined", failure_message="Insufficient funds")
     put(database, "refunds", 1, payment_id=1, currency="EUR")
+    refused = {"state": "failed", "failure": "The gateway said: the card was closed meanwhile", "reason": "was ill"}
+    asked = {"merchant": "default", "payment_id": 1, "gateway": "stripe", "account": "default", "job_id": 1}
+    insert(database, "refund_requests", {**asked, **refused, "amount_minor": 500, "currency": "EUR", "actor": "key 1"})
     put(database, "disputes", 1, payment_id=1)
     put(database, "subscriptions", 1)
     put(database, "invoices", 1)

@@ -151,7 +151,10 @@ def test_many_products_are_set_at_once_or_none(
     assert admin.post(f"{PATH}/products/bulk", {"category": "Other"}).status == 422
     refused = admin.post(f"{PATH}/products/bulk", {"product": ids, "category": ""})
     assert (refused.status, "nothing is suggested for Zzz" in refused.words) == (422, True)
+    assert admin.post(f"{PATH}/products/bulk", {"product": [*ids, 999_999], "category": "Other"}).status == 404
+    reads = "select row_ids from health_data_reads where kind = 'products' order by id desc limit 1"
     done = admin.post(f"{PATH}/products/bulk", {"product": ids, "category": "Other"})
+    assert ops.query_one(reads)["row_ids"] == sorted(ids)
     assert f"{len(ids)} products have their categories" in admin.get(done.location).words
     assert {
         row["category"] for row in ops.query("select category from product_categories where product_name like 'Zzz%'")

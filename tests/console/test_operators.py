@@ -9,6 +9,7 @@ from gatehouse.database.connection import Database
 from gatehouse.errors import AwsError
 from gatehouse.jobs.depths import Depth
 from gatehouse.models import accounts, api_keys
+from gatehouse.models.admin_changes import list_changes
 from gatehouse.sealing import Keyring
 from tests.console.console_client import Browser, Console
 from tests.console.scenery import paint
@@ -75,6 +76,44 @@ def test_a_secret_is_rotated_and_never_shown(operator: Browser, ops: Database, k
     assert accounts.find_account(ops, keyring, "stripe", "shop").credentials["signing_secrets"] == ["whsec_new"]
     operator.post(f"{path}/switch", {"on": "no"})
     assert accounts.find_account(ops, keyring, "stripe", "shop").row["is_active"] is False
+
+
+@pytest.mark.req("G7", "G12")
+def test_an_account_is_added_and_its_secrets_are_never_shown_again(
+    operator: Browser, stranger: Browser, ops: Database, keyring: Keyring
+) -> None:
+    asked = operator.get(f"{SETTINGS}/accounts/new", gateway="mx_merchant")
+    assert "acme" in asked.text
+    for words in ("merchantId at MX Merchant", "consumer secret of the API"):
+        assert words in asked.words
+    fields = {"gateway": "mx_merchant", "account": "clinic7", "merchant": "acme", "mode": "live"}
+    secret = {"credential.merchant_id": "700", "credential.consumer_secret": "cs_very_secret"}
+    made = operator.post(f"{SETTINGS}/accounts", fields | secret)
+    kept = accounts.find_account(ops, keyring, "mx_merchant", "clinic7")
+    (token,) = kept.credentials["signing_secrets"]
+    assert made.status == 200
+    assert f"https://console.example.com/webhooks/mx_merchant/clinic7/{token}" in made.words
+    assert (kept.row["merchant"], kept.credentials["merchant_id"], kept.credentials["consumer_secret"]) == (
+        *("acme", "700", "cs_very_secret"),
+    )
+    later = operator.get(SETTINGS).text
+    assert "/webhooks/mx_merchant/clinic7/&lt;token&gt;" in later
+    for hidden in (token, "cs_very_secret"):
+        assert hidden not in later
+    assert "cs_very_secret" not in made.text
+    assert list_changes(ops, most=1)[0][3:6] == ("acme", "account added", "mx_merchant/clinic7")
+    assert operator.post(f"{SETTINGS}/accounts", fields | secret).status == 409
+    stripe = {**fields, "gateway": "stripe", "credential.signing_secret": "whsec_x"}
+    for wrong in ({"gateway": "bank"}, {"account": "default"}, {"account": "a/b"}, {"mode": "none"}):
+        assert operator.post(f"{SETTINGS}/accounts", stripe | wrong).status == 422, wrong
+    missing = operator.post(f"{SETTINGS}/accounts", {**fields, "account": "other"})
+    assert (missing.status, "merchant_id is missing" in missing.words) == (422, True)
+    assert operator.post(f"{SETTINGS}/accounts", stripe | {"merchant": "nobody"}).status == 404
+    shown = operator.post(f"{SETTINGS}/accounts", stripe | {"account": "shop"})
+    assert "https://console.example.com/webhooks/stripe/shop" in shown.words
+    assert "whsec_x" not in shown.text
+    assert stranger.post(f"{SETTINGS}/accounts", stripe).status == 404
+    assert operator.get(f"{SETTINGS}/accounts/new", gateway="bank").status == 404
 
 
 def test_a_key_is_shown_once_and_opens_what_it_should_until_it_is_revoked(

@@ -113,12 +113,37 @@ def test_a_viewer_of_the_merchant_makes_none(people: Callable[[str, str], Browse
     assert viewer.post(TENANTS, {"name": "Mine"}).status == 403
 
 
+def test_a_viewers_key_reads_where_it_has_a_role_and_writes_nowhere(
+    people: Callable[[str, str], Browser], plain: House
+) -> None:
+    owner, viewer = people("default", "admin"), people("default", "viewer")
+    path = owner.post(TENANTS, {"name": "The shop"}).location
+    assert plain.work() == ["done"]
+    sql = f"{path}/sql"
+    owner.post(sql, {"query": "create table notes as select 7 as n"})
+    assert viewer.post(sql, {"query": "select 1"}).status == 404
+    owner.post(f"{path}/permissions", {"subject": f"key:{_key_of(viewer)}", "role": "owner"})
+    assert "Run SQL" in viewer.get(path).words
+    assert "rights of a viewer, as your key changes nothing" in viewer.get(sql).words
+    assert "1 row" in viewer.post(sql, {"query": "select * from notes"}).words
+    for statement in ("delete from notes", "create table more (n int)", "drop table notes"):
+        assert viewer.post(sql, {"query": statement}).status in (400, 403), statement
+    assert viewer.post(sql, {"query": "select 1", "csrf": "x"}).status == 403
+    assert viewer.post(f"{path}/plan", {"plan": "pro"}).status == 403
+    assert "rights of your role, owner" in owner.get(sql).words
+
+
 def test_a_plan_or_name_that_there_is_not_is_refused(people: Callable[[str, str], Browser]) -> None:
     owner = people("default", "admin")
     for wrong in ({"plan": "gold"}, {"name": ""}, {"engine": "oracle"}, {"billing_email": "nobody"}):
         refused = owner.post(TENANTS, {"name": "Shop", **wrong})
         assert refused.status == 422, wrong
         assert next(iter(wrong)).replace("_", " ") in refused.words.lower()
+
+
+def _key_of(browser: Browser) -> str:
+    """Return the id of somebody's key, as the head of each page has it."""
+    return browser.get("/console/preferences").text.partition("key <code>")[2][:8]
 
 
 def _subject(browser: Browser) -> str:

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,15 +13,16 @@ from typing import Any
 import httpx
 import pytest
 
+from gatehouse.gateways.api_client import ANSWER_SECONDS
 from local.gateway_apis import Fault, GatewayApi
 from tests.end_to_end.test_ops_commands import done, gatehouse
 from tests.support.gateway_samples import samples
 from tests.support.postgres import run_sql
-from tests.support.stack import RunningStack, wait_until
+from tests.support.stack import RunningStack, sweep, wait_until
 
 HEADING = ("merchant", "name", "environment", "merchant_id", "consumer_key", "consumer_secret", "token")
-TOKENS = {"north": "n" * 48, "south": "s" * 48, "off": "o" * 48}
-IDS = {"north": 7_000_001, "south": 7_000_002, "off": 7_000_003}
+TOKENS = {"north": "n" * 48, "south": "s" * 48, "off": "o" * 48, "west": "w" * 48}
+IDS = {"north": 7_000_001, "south": 7_000_002, "off": 7_000_003, "west": 7_000_004}
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +37,16 @@ def api(running_stack: RunningStack) -> GatewayApi:
 def clinics(running_stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> RunningStack:
     """The stack with three clinics; the key of one is refused."""
     file = tmp_path_factory.mktemp("clinics") / "clinics.csv"
-    write(file, "north", "south", "off")
+    write(file, "north", "south", "off", refused=("off",))
     said = done(running_stack, "merchants", "import", str(file))
     assert "3 rows: 3 accounts added, 0 changed, 0 as they are; 3 merchants are new" in said
     assert "3 as they are" in done(running_stack, "merchants", "import", str(file))
     return running_stack
 
 
-def write(file: Path, *clinics: str) -> None:
-    """Write a list of clinics."""
-    keys = {name: "refused" if name == "off" else name for name in clinics}
+def write(file: Path, *clinics: str, refused: Sequence[str] = ()) -> None:
+    """Write a list of clinics, of which some have keys that are refused."""
+    keys = {name: "refused" if name in refused else name for name in clinics}
     rows = [(name, name.title(), "sandbox", IDS[name], keys[name], "secret", TOKENS[name]) for name in clinics]
     with file.open("w", newline="") as stream:
         csv.writer(stream).writerows([HEADING, *rows])
@@ -68,6 +71,27 @@ def payment(number: int, clinic: str, **changes: Any) -> dict[str, Any]:
         "paymentToken": f"P_{number}",
         **changes,
     }
+
+
+def tell(stack: RunningStack, clinic: str, number: int, **changes: Any) -> None:
+    """Send the event of a clinic's payment; each is of an invoice of its own."""
+    event = {
+        **json.loads(samples("mx_merchant")["PaymentSuccess__2026"].read_bytes()),
+        "merchantId": str(IDS[clinic]),
+        "id": str(number),
+        "invoiceId": f"1{number}",
+        "invoiceNumber": f"{number}",
+        **changes,
+    }
+    address = f"{stack.facts['api_url']}/webhooks/mx_merchant/{clinic}/{TOKENS[clinic]}"
+
+    def taken() -> bool:
+        """Tell whether it was taken; a clinic that was just added is known within a minute."""
+        status = httpx.post(address, json=event, timeout=30, trust_env=False).status_code
+        assert status in (200, 404)
+        return status == 200
+
+    wait_until(taken, seconds=75)
 
 
 def rows(stack: RunningStack, clinic: str) -> list[list[Any]]:
@@ -196,18 +220,14 @@ def test_two_clinics_are_told_of_payments_while_the_api_stumbles_and_each_sees_i
     stack = clinics
     api.fail_with(Fault("500", times=2))
     for clinic in ("north", "south"):
-        event = {
-            **json.loads(samples("mx_merchant")["PaymentSuccess__2026"].read_bytes()),
-            "merchantId": str(IDS[clinic]),
-            "id": f"70000{IDS[clinic]}",
-            "invoiceId": f"71000{IDS[clinic]}",
-            "invoiceNumber": f"{IDS[clinic]}",
-            "customer": f"Pat of {clinic}",
-            "customerNumber": "SAME-CODE",
-            "customFields": {"product": "Never Heard Of"},
-        }
-        address = f"{stack.facts['api_url']}/webhooks/mx_merchant/{clinic}/{TOKENS[clinic]}"
-        assert httpx.post(address, json=event, timeout=30, trust_env=False).status_code == 200
+        tell(
+            stack,
+            clinic,
+            7_000_000_000 + IDS[clinic],
+            customer=f"Pat of {clinic}",
+            customerNumber="SAME-CODE",
+            customFields={"product": "Never Heard Of"},
+        )
 
     def told(clinic: str) -> list[list[Any]]:
         return run_sql(
@@ -226,9 +246,91 @@ def test_two_clinics_are_told_of_payments_while_the_api_stumbles_and_each_sees_i
     assert "Never Heard Of" in done(stack, "products", "review", "--merchant", "north")
     done(stack, "products", "set", "Never Heard Of", "Vitamins", "--merchant", "north")
     assert [row[1] for row in told("north")] == ["Vitamins"]
+    category = "select product_category from payments where merchant = '{}' and product_name = 'Never Heard Of'"
+    assert run_sql(stack.facts["database_url"], category.format("north")) == [["Vitamins"]], "past payments follow"
+    assert run_sql(stack.facts["database_url"], category.format("south")) == [["Uncategorized"]]
     assert [row[1] for row in told("south")] == ["Uncategorized"], "it is another clinic's to say"
     key = done(stack, "keys", "create", "desk", "--merchant", "north").split()[-1]
     with httpx.Client(base_url=stack.facts["api_url"], timeout=30, trust_env=False) as client:
         client.headers["authorization"] = f"Bearer {key}"
         shown = client.get("/api/memberships", params={"text": "SAME-CODE"}).json()["items"]
     assert [(each["name"], each["category"]) for each in shown] == [("Pat of north", "Vitamins")]
+
+
+# More than two jobs take in their own tries, so that one at least is postponed.
+FAULTS = (
+    Fault("429", times=8, retry_after_seconds=1),
+    Fault("500", times=8),
+    Fault("truncated", times=8),
+    Fault("slow", times=1, seconds=ANSWER_SECONDS + 1),
+)
+
+
+class Hurry:
+    """Lets what backed off come now, which takes minutes after some failures, and counts what did."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.backed_off = 0
+        self._stack = stack
+
+    def __call__(self) -> bool:
+        """Hurry once; say that it is not over yet."""
+        database = self._stack.facts["database_url"]
+        for wait in (
+            "update gateway_troubles set asked_again_at = now() where asked_again_at > now() returning 1",
+            "update jobs set due_at = now(), ring_after = now() where topic = 'refetch' and status = 'waiting'"
+            " and due_at > now() and last_error is not null returning 1",
+        ):
+            self.backed_off += len(run_sql(database, wait))
+        sweep(self._stack)
+        return False
+
+
+@pytest.mark.req("M6", "M1", "G7", "G10")
+def test_whatever_the_api_does_for_a_while_every_payment_has_its_invoice_in_the_end(
+    clinics: RunningStack, api: GatewayApi
+) -> None:
+    stack, hurry = clinics, Hurry(clinics)
+    numbers: list[int] = []
+    for place, fault in enumerate(FAULTS):
+        api.fail_with(replace(fault))
+        for clinic in ("north", "south"):
+            numbers.append(7_300_000_000 + IDS[clinic] * 10 + place)
+            tell(stack, clinic, numbers[-1])
+        wait_until(lambda: api.is_well or hurry(), seconds=120)  # the fault was met so often
+    asked = ", ".join(f"'{number}'" for number in numbers)
+    enriched = (
+        "select o.object_id from payments p join payment_objects o on o.payment_id = p.id"
+        " join invoices i on i.gateway = p.gateway and i.account = p.account and i.gateway_id = p.invoice_ref"
+        f" where p.status = 'completed' and p.product_category is not null and o.object_id in ({asked}) order by 1"
+    )
+    database = stack.facts["database_url"]
+    wait_until(lambda: len(run_sql(database, enriched)) == len(numbers) or hurry(), seconds=120)
+    assert run_sql(database, "select * from gateway_troubles where kind = 'failing'") == []
+    of_these = "from jobs where topic = 'refetch' and merchant in ('north', 'south')"
+    assert run_sql(database, f"select count(*)::int {of_these} and status = 'dead'") == [[0]]
+    assert hurry.backed_off > 0, "nothing backed off"
+
+
+@pytest.mark.req("M6", "G7", "G10")
+def test_a_clinic_whose_key_is_refused_waits_alone_until_the_list_has_a_new_one(
+    clinics: RunningStack, tmp_path: Path
+) -> None:
+    stack, database = clinics, clinics.facts["database_url"]
+    write(tmp_path / "west.csv", "west", refused=("west",))
+    done(stack, "merchants", "import", str(tmp_path / "west.csv"))
+    tell(stack, "west", 7_400_000_001)
+    tell(stack, "north", 7_400_000_002)
+    status = "select p.status from payments p join payment_objects o on o.payment_id = p.id where o.object_id = '{}'"
+    wait_until(lambda: run_sql(database, status.format(7_400_000_002)) == [["completed"]], seconds=60)
+    trouble = "select kind from gateway_troubles where account = 'west'"
+    wait_until(lambda: run_sql(database, trouble) == [["refused"]])
+    assert run_sql(database, status.format(7_400_000_001)) == [["processing"]]
+    assert run_sql(database, "select status, attempts from jobs where topic = 'refetch' and merchant = 'west'") == [
+        ["waiting", 0]
+    ]
+    assert any('"CredentialsRefused"' in line for line in stack.lines)
+    write(tmp_path / "west.csv", "west")
+    assert "1 changed" in done(stack, "merchants", "import", str(tmp_path / "west.csv"))
+    wait_until(lambda: run_sql(database, status.format(7_400_000_001)) == [["completed"]], seconds=90)
+    assert run_sql(database, trouble) == []

@@ -3,32 +3,24 @@
 import json
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gatehouse.accounts import fingerprint
+from tests.support import command_line
 from tests.support.postgres import run_sql
 from tests.support.stack import RunningStack, wait_until
 from tests.support.stripe_requests import signature, stripe_event
 
-ROOT = Path(__file__).parents[2]
 WITHIN_A_MINUTE = 75
 
 
 def gatehouse(stack: RunningStack, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command as ops would, against this stack."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **stack.facts["command_line"]},
-        capture_output=True,
-        text=True,
-        input=stdin,
-    )
+    environment = {"PATH": os.environ["PATH"], **stack.facts["command_line"]}
+    return command_line.gatehouse(*arguments, environment=environment, stdin=stdin)
 
 
 def done(stack: RunningStack, *arguments: str, stdin: str = "") -> str:

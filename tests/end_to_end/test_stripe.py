@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import command_line
 from tests.support.postgres import run_sql
 from tests.support.stack import RunningStack, wait_until
 from tests.support.stripe_requests import stripe_event
@@ -37,13 +37,8 @@ def payments_of(stack: RunningStack, intent: str) -> list[list[Any]]:
 
 def gatehouse(stack: RunningStack, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as ops would, against this stack."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **stack.facts["command_line"]},
-        capture_output=True,
-        text=True,
-    )
+    environment = {"PATH": os.environ["PATH"], **stack.facts["command_line"]}
+    return command_line.gatehouse(*arguments, environment=environment)
 
 
 @pytest.mark.req("G1", "G8", "G17", "D3", "D4")

@@ -3,15 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support import command_line
 from tests.support.stack import RunningStack
 
-ROOT = Path(__file__).parents[2]
 type Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -21,14 +20,7 @@ def gatehouse(running_stack: RunningStack) -> Command:
     environment = {"PATH": os.environ["PATH"], **running_stack.facts["command_line"]}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "cli.main", "tenants", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return command_line.gatehouse("tenants", *arguments, environment=environment)
 
     return run
 

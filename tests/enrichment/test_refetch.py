@@ -1,5 +1,6 @@
 """What an event left open is asked of the gateway's API over HTTP, and its answer becomes rows like any event's."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -51,9 +52,9 @@ def stripe() -> Iterator[GatewayApi]:
     api.stop()
 
 
-def told(database: Database, keyring: Keyring, gateway: str, sample: str) -> Recorded:
-    """Record a sample as intake does."""
-    package, body = gateway_named(gateway), samples(gateway)[sample].read_bytes()
+def told(database: Database, keyring: Keyring, gateway: str, sample: str, *, body: bytes | None = None) -> Recorded:
+    """Record a sample, or what was made of one, as intake does."""
+    package, body = gateway_named(gateway), body or samples(gateway)[sample].read_bytes()
     event = package.translate(package.read_event(body), "default")
     account = GatewayAccount(gateway, "default", "default", "both")
     return record(database, Delivery(account, event, body, ARRIVED), keyring)
@@ -158,3 +159,40 @@ def test_a_word_without_a_time_is_settled_by_the_answer(
     assert answers
     assert all(row["occurred_at"] for row in answers)
     api.stop()
+
+
+@pytest.mark.req("D3", "M1")
+@pytest.mark.parametrize("shown", [0, 10], ids=["no lines", "the first ten of more"])
+def test_an_invoice_of_stripe_gets_the_lines_that_its_event_lacks(
+    shown: int, stripe: GatewayApi, intake: Database, worker: Database, queues: Queues, keyring: Keyring
+) -> None:
+    said = json.loads(samples("stripe")["invoice.finalized"].read_bytes())
+    invoice = said["data"]["object"]
+    [first, *_] = invoice["lines"]["data"]
+    lines = [first | {"id": f"il_{n}", "description": f"Seat {n}", "amount": 100 + n} for n in range(123)]
+    stripe.gateway.remember(invoice | {"lines": invoice["lines"] | {"data": lines}})
+    invoice["lines"] = {"object": "list", "data": lines[:shown], "has_more": True}
+
+    recorded = told(intake, keyring, "stripe", "", body=json.dumps(said).encode())
+    assert len(worker.query_one("select lines from invoices")["lines"] or ()) == shown
+    assert asked(stripe, refetch_job(recorded), worker, queues) == "done"
+    found = worker.query_one("select lines from invoices")["lines"]
+    assert [line["amount_minor"] for line in found] == [100 + n for n in range(123)]
+
+
+@pytest.mark.req("D3", "M1")
+def test_an_invoice_of_paystack_gets_the_lines_that_its_event_lacks(
+    intake: Database, worker: Database, queues: Queues, keyring: Keyring
+) -> None:
+    api = GatewayApi(PaystackApi())
+    api.start()
+    said = json.loads(samples("paystack")["paymentrequest.success"].read_bytes())
+    assert said["data"]["line_items"] == []
+    api.gateway.remember(said["data"] | {"line_items": [{"name": "Tripod", "amount": 9_900_000, "quantity": 1}]})
+    recorded = told(intake, keyring, "paystack", "paymentrequest.success")
+    assert worker.query_one("select lines from invoices")["lines"] is None
+    for job in [each.id for each in recorded.jobs if each.topic == "refetch"]:
+        assert asked(api, job, worker, queues) == "done"
+    api.stop()
+    [line] = worker.query_one("select lines from invoices")["lines"]
+    assert (line["product"], line["amount_minor"], line["quantity"]) == ("Tripod", 9_900_000, 1)

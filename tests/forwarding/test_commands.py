@@ -18,6 +18,7 @@ from local.receiver import Conduct
 from tests.forwarding.story import Story
 from tests.forwarding.test_redrive import given_up
 from tests.intake.conftest import KEYS
+from tests.support import command_line
 from tests.support.queues import CREDENTIALS
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +58,7 @@ def gatehouse(environment: dict[str, str]) -> Command:
     """Return a function that runs `gatehouse …` and returns what it said."""
 
     def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cli.main", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, timeout=60
-        )
+        return command_line.gatehouse(*arguments, environment=environment, stdin=stdin)
 
     return run
 

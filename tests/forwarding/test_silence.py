@@ -49,3 +49,27 @@ def test_one_alone_has_all_its_attempts(story: Story) -> None:
         story.charge()
         story.work()
     assert [row["attempt_count"] for row in story.logs()] == [3]
+
+
+AWAY = "update apps set circuit_state = 'open', circuit_probe_at = now() where name = 'elevenone'"
+
+
+def test_a_probe_that_meets_the_silence_again_is_one_attempt(story: Story) -> None:
+    story.patience = Patience(3, 0.2, (1,))
+    with story.receiver() as app:
+        story.rows(AWAY)
+        app.behave(Conduct("slow", seconds=1))
+        story.charge()
+        story.work()
+    assert [row["attempt_count"] for row in story.logs()] == [1]
+    assert story.rows("select circuit_state from apps where name = 'elevenone'") == [["open"]]
+
+
+def test_a_probe_that_is_answered_has_all_its_attempts(story: Story) -> None:
+    with story.receiver() as app:
+        story.rows(AWAY)
+        app.behave(Conduct("status", 503, times=2))
+        story.charge()
+        story.work()
+    assert [(row["ok"], row["attempt_count"]) for row in story.logs()] == [(True, 3)]
+    assert story.rows("select circuit_state from apps where name = 'elevenone'") == [["closed"]]

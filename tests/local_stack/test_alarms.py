@@ -25,11 +25,10 @@ import pytest
 from gatehouse.gateways import NAMES
 from local.cloudwatch import Point, Series, State, decide, decide_composite, metrics_of, period_of
 from local.gateway_apis import Fault
-from local.lambda_runtime import Throttled
 from local.observed_metrics import SECONDS_BETWEEN_LOOKS, read_points
 from tests.end_to_end.test_ops_commands import gatehouse
 from tests.support.postgres import connection_to, run_sql
-from tests.support.stack import RunningStack, wait_until
+from tests.support.stack import RunningStack, sweep, wait_until
 
 FORGED = "a secret that somebody guessed, as long as any token"
 MOST_SILENT_HOURS = 24
@@ -70,19 +69,6 @@ def payload_of(stack: RunningStack, gateway: str) -> dict[str, Any]:
 def send_sample(stack: RunningStack, gateway: str, **changes: Any) -> int:
     """Send the sample of a gateway through the front door; return the status."""
     return stack.send(gateway, json.dumps(payload_of(stack, gateway) | changes).encode())[0]
-
-
-def sweep(stack: RunningStack) -> None:
-    """Let the sweeper run once, as its schedule does each minute; after an outage it is left alone for some seconds."""
-
-    def swept() -> bool:
-        """Run, unless the schedule does just then: it may run once at a time."""
-        try:
-            return not stack.supervisor.functions["JobSweeperFunction"].invoke(b"{}").failed
-        except Throttled:
-            return False
-
-    wait_until(swept, 60)
 
 
 @contextmanager

@@ -109,6 +109,19 @@ def test_what_is_there_already_is_marked_when_the_tables_come(gatehouse_database
     assert gatehouse_database.sql("select source, source_id from total_marks") == [["payment", 7]]
 
 
+@pytest.mark.usefixtures("counted")
+def test_what_is_there_already_gets_finer_sums(gatehouse_database: GatehouseDatabase) -> None:
+    # The last statement of the migration, over sums as they were before it.
+    from tests.conftest import MIGRATIONS
+
+    [file] = MIGRATIONS.glob("*_finer_sums.sql")
+    backfill = file.read_text().partition("-- migrate: down")[0].rpartition("\ndo $$")
+    gatehouse_database.sql("delete from totals where level in ('quarter', 'six_hours')")
+    assert differences(gatehouse_database)["sums missing"] > 0
+    gatehouse_database.sql("do $$" + backfill[2])
+    assert differences(gatehouse_database) == NONE
+
+
 @pytest.mark.req("D3")
 def test_the_function_counts_and_recounts(
     gatehouse_database: GatehouseDatabase, intake: Database, keyring: Keyring

@@ -49,7 +49,7 @@ def differences(database: GatehouseDatabase) -> dict[str, int]:
         cross join unnest(string_to_array('gateway app method category failure duration order item', ' ')) as breakdown
         cross join lateral (select total_value(e::text::total_entries, breakdown) as value) as valued
         cross join unnest(array[merchant, '*']) as scope
-        cross join unnest(array['hour', 'day', 'month']) as level
+        cross join unnest(array['quarter', 'hour', 'six_hours', 'day', 'month']) as level
         where value is not null and is_kept(breakdown, level, scope) group by 1, 2, 3, 4, 5, 6, 7, 8
     """.replace("total_detail(e, ", "total_detail(e::text::total_entries, ")
     )

@@ -115,6 +115,7 @@ def lines_about_john(text: str) -> list[str]:
 
 # What holds nothing that is about a person: no table else may be empty of John before he is erased.
 NOTHING_PERSONAL = {
+    "admin_changes": "who changed which merchant, account, key or app; an address only as a keyed hash",
     "api_keys": "who uses the API",
     "api_usage": "how often",
     "apps": "who is told",

@@ -2,33 +2,39 @@
 
 What runs is `cli.main.run` in a fresh process with its own environment and standard streams, as ops start it; only the
 half second of imports is taken once. `python tests/support/command_line.py` is that process: it reads a request a line
-(JSON: arguments, environment, files that stand for the streams) and answers with the exit code.
+(JSON: arguments, environment, working folder, files that stand for the streams) and answers with the exit code.
 """
 
 import atexit
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+MOST_SECONDS = 120
 
 
-def gatehouse(*arguments: str, environment: dict[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+def gatehouse(
+    *arguments: str, environment: dict[str, str], stdin: str = "", folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """Run the command line with this environment and nothing of ours; return its exit code and what it said."""
-    with tempfile.TemporaryDirectory(prefix="gatehouse-test-command-") as folder:
-        files = {name: str(Path(folder) / name) for name in ("stdin", "stdout", "stderr")}
+    with tempfile.TemporaryDirectory(prefix="gatehouse-test-command-") as streams:
+        files = {name: str(Path(streams) / name) for name in ("stdin", "stdout", "stderr")}
         Path(files["stdin"]).write_text(stdin)
-        process = _forker()
+        process = _forker(threading.get_ident())
         assert process.stdin
         assert process.stdout
-        process.stdin.write(json.dumps({"arguments": arguments, "environment": environment, **files}) + "\n")
+        request = {"arguments": arguments, "environment": environment, "folder": str(folder), **files}
+        process.stdin.write(json.dumps(request) + "\n")
         process.stdin.flush()
         code = int(process.stdout.readline())
         said, complained = Path(files["stdout"]).read_text(), Path(files["stderr"]).read_text()
@@ -36,7 +42,8 @@ def gatehouse(*arguments: str, environment: dict[str, str], stdin: str = "") -> 
 
 
 @cache
-def _forker() -> subprocess.Popen[str]:
+def _forker(_thread: int) -> subprocess.Popen[str]:
+    """Start the process that forks; each thread has its own, as it does one command after the other."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.command_line"],
         cwd=ROOT,
@@ -75,6 +82,8 @@ def _become(request: dict[str, Any], run: Any) -> None:
     try:
         os.environ.clear()
         os.environ.update(request["environment"])
+        os.chdir(request["folder"])
+        signal.alarm(MOST_SECONDS)  # its end, where it hangs
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY, 0o600), number)
         sys.stdin = os.fdopen(0)

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 
 from local import send
+from local.lambda_runtime import Throttled
 from local.postgres import PostgresServer, free_port, stop_leftover
 from local.supervisor import BACKUP_FOLDER, RunOptions, Supervisor
 from local.terminal import Terminal
-from tests.support.postgres import FAST_SETTINGS, chosen_binaries
+from tests.support.postgres import FAST_SETTINGS, chosen_binaries, new_folder
 
 
 @dataclass
@@ -55,7 +55,7 @@ def own_options(**changes: Any) -> RunOptions:
     settings = {name: value for name, value in FAST_SETTINGS.items() if name != "log_min_messages"}
     options = RunOptions(
         port=free_port(),
-        folder=Path(tempfile.mkdtemp(prefix="gatehouse-test-stack-")),
+        folder=new_folder("gatehouse-test-stack-"),
         postgres_settings={**settings, "max_connections": "100"},
         postgres_binaries=chosen_binaries(),
         first_backoff_seconds=0.2,
@@ -68,9 +68,8 @@ def started(options: RunOptions) -> Iterator[RunningStack]:
     """Start a stack, and leave nothing of it behind."""
     output = io.StringIO()
     supervisor = Supervisor(options, Terminal(verbose=True, output=output))
-    facts = supervisor.start()
     try:
-        yield RunningStack(supervisor, facts, output)
+        yield RunningStack(supervisor, supervisor.start(), output)
     finally:
         supervisor.stop()
         erase(options)
@@ -91,6 +90,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def sweep(stack: RunningStack) -> None:
+    """Let the sweeper run once, as its schedule does each minute; after an outage it is left alone for some seconds."""
+
+    def swept() -> bool:
+        """Run, unless the schedule does just then: it may run once at a time."""
+        try:
+            return not stack.supervisor.functions["JobSweeperFunction"].invoke(b"{}").failed
+        except Throttled:
+            return False
+
+    wait_until(swept, 60)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from gatehouse.http_api.pages import Filters
 from gatehouse.intake.rejected import list_rejected
 from gatehouse.intake.retry import retry as take_up
 from gatehouse.models import events
+from gatehouse.models.admin_changes import note_deed
 from gatehouse.models.story import MASK, PERSONAL
 
 NAVIGATION = (("Events", "merchant", "events"), ("Events", "ops", "events"), ("Refused", "ops", "rejected"))
@@ -66,10 +67,12 @@ async def show_any(request: Request, visitor: Operator, event_id: RowId) -> Resp
 @router.post("/console/ops/events/{event_id}/retry")
 async def retry(request: Request, visitor: Operator, event_id: RowId, form: Changing) -> Response:
     """Take up an event again that failed or was ignored."""
-    del visitor, form
+    del form
     desk = desk_of(request)
     database = desk.ops_database()
-    recorded = take_up(database, events.find_event(database, str(event_id)), desk.keyring())
+    event = events.find_event(database, str(event_id))
+    recorded = take_up(database, event, desk.keyring())
+    note_deed(database, visitor.actor, event["merchant"], "event taken up again", str(event_id))
     desk.bell().ring(recorded.jobs)
     reason = f": {recorded.reason}" if recorded.reason else ""
     kind = "bad" if recorded.status == "failed" else "good"

@@ -1,8 +1,7 @@
 """Forwarding: how each app is told, what failed and why, one delivery with its attempts, and what is sent again.
 
-A redrive is planned, confirmed, and goes on step by step for as long as somebody looks at its page with `going`: a
-step takes up some deliveries, which are jobs from then on. Whoever goes away can go on later, here or by
-`gatehouse redrive --resume`.
+A redrive is planned, confirmed, and handed over to event_forwarder by a job: its page shows how far it has come, and
+may be closed. One that nobody carries out, such as one of an interrupted command, can be handed over here too.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +21,7 @@ from gatehouse.gateways import NAMES
 from gatehouse.http_api.fields import Day, RowId, Word
 from gatehouse.http_api.pages import Filters, after_moment, page_cursor
 from gatehouse.models import forwards
+from gatehouse.models.admin_changes import note_deed
 
 NAVIGATION = (("Forwarding", "merchant", "forwards"),)
 
@@ -111,38 +111,47 @@ async def plan(request: Request, place: Here, operator: Operator) -> Response:  
 
 @router.post("/console/m/{merchant}/forwards/redrive")
 async def begin(request: Request, place: Here, operator: Operator, form: Changing) -> Response:  # noqa: ARG001 - being one is enough
-    """Begin a redrive that was planned and confirmed; its page carries it out."""
+    """Hand a redrive over that was planned and confirmed; its page shows how far it has come."""
     filters = _filters(request, form.read(Redrive))
     database = desk_of(request).ops_database()
     found = redrive.plan(database, place.merchant, filters)
     if not found.deliveries:
         raise InputRefused("filters: there is nothing to be sent again any more.", field="filters", place="form")
     number = redrive.begin(database, place.merchant, filters, place.actor, found.deliveries)
-    return go(request, place.path(f"forwards/redrives/{number}?going=yes"))
+    desk_of(request).bell().ring(redrive.hand_over(database, number))
+    return go(request, place.path(f"forwards/redrives/{number}"))
 
 
 @router.get("/console/m/{merchant}/forwards/redrives/{number}")
 async def show_redrive(request: Request, place: Here, operator: Operator, number: RowId) -> Response:  # noqa: ARG001 - being one is enough
-    """Show how far a redrive has come; with `going`, take its next step first."""
-    desk = desk_of(request)
-    database = desk.ops_database()
+    """Show how far a redrive has come."""
+    database = desk_of(request).ops_database()
     held = _held(database, place, number)
-    is_going = "going" in request.query_params
-    if is_going:
-        for _ in redrive.carry_on(database, desk.bell(), number, is_time_up=lambda: True):
-            pass
-        held = redrive.find_redrive(database, number)
+    # Asked first: one that ends in between is then done, and not left by whoever carried it out.
+    is_handed_over = redrive.is_handed_over(database, number)
     found = redrive.progress_of(database, number)
     context: Row = {
         "held": held,
         "progress": found,
         "is_over": found.is_done and not found.under_way,
-        "is_going": is_going,
+        "is_going": found.is_done or is_handed_over,
         "path": place.path("forwards"),
     }
     if "live" in request.query_params:
         return fragment(request, "redrive_progress.html", **context)
     return page(request, "redrive.html", f"Redrive {number}", **context)
+
+
+@router.post("/console/m/{merchant}/forwards/redrives/{number}/go-on")
+async def go_on(request: Request, place: Here, operator: Operator, number: RowId, form: Changing) -> Response:
+    """Hand a redrive over that nobody carries out any more."""
+    del operator, form
+    database = desk_of(request).ops_database()
+    _held(database, place, number)
+    if jobs := redrive.hand_over(database, number):
+        note_deed(database, place.actor, place.merchant, "redrive taken up again", str(number))
+        desk_of(request).bell().ring(jobs)
+    return go(request, place.path(f"forwards/redrives/{number}"))
 
 
 @router.get("/console/m/{merchant}/forwards/{forward_id}")
@@ -171,8 +180,9 @@ async def show(request: Request, place: Here, forward_id: RowId) -> Response:
 async def deliver_again(request: Request, place: Here, forward_id: RowId, form: Changing) -> Response:
     """Make a delivery again, with the same webhook-id."""
     del form
-    with place.database.transaction(merchant=place.merchant, event=place.actor) as transaction:
+    with place.database.transaction(merchant=place.merchant) as transaction:
         job = forwards.forward_again(transaction, forward_id)
+        note_deed(transaction, place.actor, place.merchant, "delivery made again", str(forward_id))
     desk_of(request).bell().ring([(job, forwards.TOPIC)])
     return go(request, place.path(f"forwards/{forward_id}"), "It is being delivered again.")
 

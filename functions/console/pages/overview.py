@@ -11,15 +11,20 @@ from console.desk import desk_of
 from console.forms import query_of
 from console.views import page, zone_of
 from console.visitors import Here, Operator, Place
+from gatehouse.backup.reads import read_from_either
+from gatehouse.backup.standing import PRIMARY
 from gatehouse.database.connection import Database
+from gatehouse.errors import ConnectionError, TimeoutError
+from gatehouse.http_api.fields import Word
 from gatehouse.models import browse
-from gatehouse.models.accounts import list_merchants
+from gatehouse.models.accounts import look_for_merchants
 from gatehouse.models.completeness import list_completeness
 from gatehouse.models.events import list_events
 from gatehouse.models.refunds import list_refund_requests
-from gatehouse.models.standing import standing
+from gatehouse.models.standing import concerns
 from gatehouse.models.vitals import money_at_risk
 from gatehouse.money import EXPONENTS, to_decimal
+from gatehouse.reports.answers import Answer
 from gatehouse.reports.ask import arguments, ask
 from gatehouse.reports.totals import ALL_MERCHANTS
 
@@ -28,10 +33,15 @@ NAVIGATION = (("Overview", "merchant", ""), ("Overview", "ops", ""))
 DAYS = 30
 SPANS = (("Today", 1), ("7 days", 7), ("30 days", DAYS))
 MOST_CONCERNS = 50
+MOST_MERCHANTS = 50
 SUMMED = ("sales", "gross_minor", "refunds", "refunded_minor", "fee_minor", "sales_with_unknown_fee")
 
 Row = dict[str, Any]
 router = APIRouter()
+
+
+# What the overview of one merchant has in the place of a list of merchants.
+NO_MERCHANTS: Row = {"merchants": [], "text": None, "after": None, "more": None}
 
 
 class Asked(BaseModel):
@@ -40,6 +50,13 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     livemode: bool = True
+
+
+class AskedOfAll(Asked):
+    """What the overview of all merchants can be asked: also for merchants, and those behind one."""
+
+    text: Word | None = None
+    after: Word | None = None
 
 
 class Concern(NamedTuple):
@@ -59,18 +76,25 @@ class Money(NamedTuple):
 
 @router.get("/console/m/{merchant}")
 async def show(request: Request, place: Here) -> Response:
-    """Show one merchant's money."""
+    """Show one merchant's money; while the main database is away, as far as the second one knows it."""
     asked = query_of(request, Asked)
-    figures = _figures(request, place.database, place.merchant, livemode=asked.livemode)
+    answer = read_from_either(
+        place.database,
+        place.backup,
+        lambda database: _figures(
+            request, database, place.merchant, livemode=asked.livemode, from_backup=database is place.backup
+        ),
+    )
+    is_whole = answer.served_by == PRIMARY
     return page(
         request,
         "overview.html",
         "Overview",
-        **figures,
-        concerns=_concerns(place),
-        at_risk=money_at_risk(place.database, place.merchant),
-        days_compared=list_completeness(place.database, place.merchant, most=10),
-        merchants=[],
+        **answer.found,
+        **NO_MERCHANTS,
+        concerns=_concerns(place) if is_whole else [],
+        at_risk=money_at_risk(place.database, place.merchant) if is_whole else [],
+        days_compared=list_completeness(place.database, place.merchant, most=10) if is_whole else [],
         path=place.path(),
     )
 
@@ -78,28 +102,39 @@ async def show(request: Request, place: Here) -> Response:
 @router.get("/console/ops")
 async def show_all(request: Request, visitor: Operator) -> Response:  # noqa: ARG001 - being one is enough
     """Show the money of all merchants together, and where each of them is."""
-    asked, database = query_of(request, Asked), desk_of(request).ops_database()
-    found = standing(database)
+    asked, database = query_of(request, AskedOfAll), desk_of(request).ops_database()
+    try:
+        found = concerns(database)
+        figures = _figures(request, database, ALL_MERCHANTS, livemode=asked.livemode)
+        merchants = look_for_merchants(database, text=asked.text, after=asked.after, most=MOST_MERCHANTS + 1)
+    except (ConnectionError, TimeoutError) as away:  # the second database answers for one merchant at a time
+        has_backup = desk_of(request).backup() is not None
+        return page(request, "away.html", "All merchants", status=503, away=away.code, has_backup=has_backup)
     return page(
         request,
         "overview.html",
         "All merchants",
-        **_figures(request, database, ALL_MERCHANTS, livemode=asked.livemode),
-        concerns=[Concern(words, "/console/ops/health") for words in found.concerns],
+        **figures,
+        concerns=[Concern(words, "/console/ops/health") for words in found],
         at_risk=[],
         days_compared=[],
-        merchants=list_merchants(database),
+        merchants=merchants[:MOST_MERCHANTS],
+        text=asked.text,
+        after=asked.after,
+        more=merchants[MOST_MERCHANTS - 1]["id"] if len(merchants) > MOST_MERCHANTS else None,
         path="/console/ops",
     )
 
 
-def _figures(request: Request, database: Database, merchant: str, *, livemode: bool) -> Row:
+def _figures(request: Request, database: Database, merchant: str, *, livemode: bool, from_backup: bool = False) -> Row:
     zone, now = zone_of(request), datetime.now(UTC)
     today = now.astimezone(zone).date()
     period = {"first": today - timedelta(days=DAYS - 1), "last": today, "time_zone": zone.key, "livemode": livemode}
-    revenue = ask(database, merchant, "revenue", arguments(**period, by="day"), now=now)
-    through = ask(database, merchant, "breakdown", arguments(**period, per="gateway"), now=now)
-    success = ask(database, merchant, "success", arguments(**period), now=now)
+
+    def told(report: str, **said: str) -> Answer:
+        return ask(database, merchant, report, arguments(**period, **said), now=now, from_backup=from_backup)
+
+    revenue, through, success = told("revenue", by="day"), told("breakdown", per="gateway"), told("success")
     rates = {(row["gateway"], row["currency"]): row for row in success.rows}
     return {
         "livemode": livemode,

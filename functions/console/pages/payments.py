@@ -24,6 +24,7 @@ from gatehouse.http_api.pages import Filters, after_moment, newest_first, page_c
 from gatehouse.http_api.repetition import Answer, answer_once
 from gatehouse.intake.retry import retry
 from gatehouse.models import browse, refunds, story
+from gatehouse.models.admin_changes import note_deed
 from gatehouse.models.events import find_event
 from gatehouse.models.payments import find_payment_by_object
 from gatehouse.money import to_decimal, to_minor
@@ -227,6 +228,7 @@ async def retry_event(
     event = find_event(place.database, str(event_id), merchant=place.merchant)
     desk = desk_of(request)
     recorded = retry(desk.ops_database(), event, desk.keyring())
+    note_deed(desk.ops_database(), place.actor, place.merchant, "event taken up again", str(event_id))
     desk.bell().ring(recorded.jobs)
     words = f"Event {event['event_id']}: {recorded.status.replace('_', ' ')}."
     return go(request, place.path(f"payments/{payment_id}"), words)

@@ -75,7 +75,7 @@ async def set_many(request: Request, place: HereHealth, form: Changing) -> Respo
     ids = form.texts("product")
     if not 1 <= len(ids) <= MOST_AT_ONCE or not all(each.isascii() and each.isdigit() for each in ids):
         raise InputRefused(f"product: tick from 1 to {MOST_AT_ONCE} products.", field="product", place="form")
-    ticked = [products.find_product(place.database, place.merchant, _id(each), reader=place.actor) for each in ids]
+    ticked = products.find_products(place.database, place.merchant, [_id(each) for each in ids], reader=place.actor)
     category = form.text("category")
     said = [
         {"product_name": each.product_name, "category": category or each.suggested_category or ""} for each in ticked

@@ -27,6 +27,13 @@ CSV_COLUMNS = (
 router = APIRouter()
 
 
+class AppFilters(Filters):
+    """What apps of all merchants can be looked for by."""
+
+    limit: int = Field(50, ge=1, le=50)
+    text: Word | None = None
+
+
 class UserFilters(Filters):
     """Users of one app come by their ids; without an app, the first one's."""
 
@@ -57,9 +64,22 @@ async def lead_home(request: Request, visitor: SignedIn) -> Response:
 
 @router.get("/console/ops/subscriptions")
 async def show_apps(request: Request, visitor: Operator) -> Response:  # noqa: ARG001 - being one is enough
-    """Show the apps of all merchants, with how many users each has."""
+    """Show the apps of all merchants, a page of them, with how many users each has."""
+    filters = query_of(request, AppFilters)
+    after = None if filters.cursor is None else _app_of(after_text(filters) or "")
+    rows = apps.look_for_apps(desk_of(request).ops_database(), text=filters.text, after=after, most=filters.limit + 1)
+    shown = rows[: filters.limit]
+    last = shown[-1] if len(rows) > filters.limit else None
     return page(
-        request, "subscription_apps.html", "Subscriptions", rows=apps.list_apps(desk_of(request).ops_database())
+        request,
+        "subscription_apps.html",
+        "Subscriptions",
+        rows=shown,
+        next=page_cursor((f"{last['merchant']}/{last['name']}",), filters) if last else None,
+        filters=filters,
+        asked=_asked(filters),
+        counted=apps.MOST_COUNTED,
+        path="/console/ops/subscriptions",
     )
 
 
@@ -121,6 +141,11 @@ async def show_all(request: Request, place: Here) -> Response:
         asked=_asked(filters),
         path=place.path("subscriptions"),
     )
+
+
+def _app_of(after: str) -> tuple[str, str]:
+    merchant, _, name = after.partition("/")
+    return merchant, name
 
 
 def _asked(filters: Filters) -> dict[str, Any]:

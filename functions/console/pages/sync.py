@@ -17,6 +17,7 @@ from console.visitors import Changing, Operator
 from gatehouse.backup.standing import MOST_REFUSED_SHOWN, standing
 from gatehouse.backup.writer import MANY_REFUSALS, primary_sql
 from gatehouse.errors import Conflict
+from gatehouse.models.admin_changes import note_deed
 
 NAVIGATION = (("Sync", "ops", "sync"),)
 
@@ -59,7 +60,7 @@ async def ask_compare(request: Request, visitor: Operator) -> Response:  # noqa:
 
 
 @router.post(f"{PATH}/compare")
-async def compare(request: Request, visitor: Operator, form: Changing) -> Response:  # noqa: ARG001 - as above
+async def compare(request: Request, visitor: Operator, form: Changing) -> Response:  # noqa: ARG001 - the form was checked
     """Ask backup_writer to compare both databases, and to bring over what differs."""
     desk = desk_of(request)
     found = standing(desk.ops_database(), desk.backup())
@@ -67,6 +68,7 @@ async def compare(request: Request, visitor: Operator, form: Changing) -> Respon
         raise Conflict("There is no second database, or it is switched off.")
     asked_at = datetime.now(UTC)
     desk.bell().ask_for_comparison()
+    note_deed(desk.ops_database(), visitor.actor, None, "databases compared", "backup")
     return go(request, with_query(PATH, {"since": _plain(asked_at)}), "Both databases are being compared.")
 
 

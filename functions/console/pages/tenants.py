@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.desk import desk_of
 from console.forms import query_of
 from console.views import fragment, go, page
-from console.visitors import Changing, Here, Place
+from console.visitors import Changing, Here, Place, Sent
 from gatehouse.errors import DatabaseError, GatehouseError, InputRefused, TenantStatementFailed
 from gatehouse.http_api.fields import Word
 from gatehouse.http_api.pages import Filters, after_pair, page_cursor
@@ -162,8 +162,11 @@ async def show_editor(request: Request, place: Here, tenant_id: str) -> Response
 
 
 @router.post("/console/m/{merchant}/tenants/{tenant_id}/sql")
-async def run_sql(request: Request, place: Here, tenant_id: str, form: Changing) -> Response:
-    """Run a statement with the rights of the visitor's role on the tenant, and show what it gave or why it failed."""
+async def run_sql(request: Request, place: Here, tenant_id: str, form: Sent) -> Response:
+    """Run a statement with the rights of the visitor's role on the tenant, and show what it gave or why it failed.
+
+    A viewer's key reads only, whatever his role there.
+    """
     text = form.text("query")
     desk, who = desk_of(request), _who(place)
     entered = records.enter(place.database, who, tenant_id, is_query=True)
@@ -177,7 +180,7 @@ async def run_sql(request: Request, place: Here, tenant_id: str, form: Changing)
         ran = run(
             desk.tenant_links(),
             where,
-            entered.role,
+            _role(place, entered),
             [Query(text)],
             claims={"sub": subject, "role": "authenticated"},
             is_full=entered.is_full,
@@ -323,7 +326,8 @@ def _editor(
         f"SQL on {entered.row['name']}",
         status=status,
         row=entered.row,
-        role=entered.role,
+        role=_role(place, entered),
+        is_held=entered.role != _role(place, entered),
         path=_path(place, entered.row["id"]),
         text=text,
         result=result,
@@ -332,8 +336,15 @@ def _editor(
     )
 
 
+def _role(place: Place, entered: records.Entered) -> str:
+    """Return the role with which statements run: of one whose key changes nothing, that of a viewer."""
+    return entered.role if place.visitor.may_change else ROLES[0]
+
+
 def _who(place: Place) -> Who:
-    """A key stands for the user whom it was made for, else for itself, as in the API of tenants."""
+    """A key stands for the user whom it was made for, else for itself, and a token for its subject: as in the API."""
+    if place.visitor.subject:
+        return Who(place.merchant, place.visitor.subject, place.visitor.may("ops"))
     user = records.user_of_key(place.database, place.visitor.key_id)
     subject = f"user:{user}" if user else f"key:{place.visitor.key_id}"
     return Who(place.merchant, subject, place.visitor.may("ops"))

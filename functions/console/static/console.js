@@ -30,12 +30,21 @@ addEventListener("pageshow", () => {
   }
 });
 
+// On the phone a search that is not in use takes one line, and the page's own link of the navigation is in sight.
+const narrow = matchMedia("(max-width: 640px)");
+function fold() {
+  for (const part of document.querySelectorAll(".search")) part.open = !narrow.matches || "set" in part.dataset;
+  document.querySelector(".pages [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
+}
+narrow.addEventListener("change", fold);
+fold();
+
 // "/" leads to the first field of the filter.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, textarea, select")) return;
-  const field = document.querySelector(".filters input");
-  if (field) { event.preventDefault(); field.focus(); }
+  const field = document.querySelector(".filters input:not([type=hidden])");
+  if (field) { event.preventDefault(); const part = field.closest("details"); if (part) part.open = true; field.focus(); }
 });
 
 // A part of a page that is asked for again and again: <div data-live="/console/…" data-seconds="3">. It ends when the

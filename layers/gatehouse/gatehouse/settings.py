@@ -92,6 +92,13 @@ class Settings:
         "For how many days it is kept who read which patient's data.", 2190, least=1, most=36_500
     )
 
+    admin_change_retention_days: int = number(
+        "For how many days `gatehouse retention` keeps who changed merchants, accounts, keys and apps.",
+        2190,
+        least=365,
+        most=36_500,
+    )
+
     gateway_secret_arn: str = text("Secret of the function's gateway: {signing_secrets, api_key, mode}.")
     stripe_secret_arn: str = text("The same of Stripe, for a function that asks several gateways.")
     paypal_secret_arn: str = text("The same of PayPal.")
@@ -157,6 +164,8 @@ class Settings:
     tenant_jwt_issuers: str = text(
         "Who signs tokens for the tenants API: JSON, a list of {name, issuer, audience, algorithm, jwks_url, merchant}."
     )
+
+    console_jwt_issuers: str = text("Who signs tokens for the console's sign-in: JSON, as TENANT_JWT_ISSUERS has it.")
 
     order_number_prefix: str = text("What order numbers begin with: `ALB` makes ALB-20260515-0001.", "ALB")
     order_time_zone: str = text("The time zone whose days order numbers count, by its IANA name.", "UTC")

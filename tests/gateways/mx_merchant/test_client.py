@@ -5,10 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import httpx
 import pytest
+from oauthlib.oauth1.rfc5849.signature import verify_hmac_sha1  # type: ignore[import-untyped]  # it ships no types
 
 from gatehouse.errors import GatewayError, GatewayKeyRefused, GatewayObjectMissing, SettingError
 from gatehouse.facts import (
@@ -484,6 +487,28 @@ class TestOAuth:
             return httpx.Response(200, json=[])
 
         answering(answer, OAuth("key", "secret", LIVE_URL, Token("mine", "secret"))).check()
+
+    def test_whoever_knows_the_secrets_can_check_the_signature_of_the_whole_question(self) -> None:
+        checked: list[bool] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            signed = dict(
+                part.split("=", 1) for part in request.headers["authorization"].removeprefix("OAuth ").split(", ")
+            )
+            given = {name: unquote(value.strip('"')) for name, value in signed.items()}
+            params = [*given.items(), *parse_qsl(request.url.query.decode())]
+            asked_of_us = SimpleNamespace(
+                http_method=request.method,
+                uri=f"{LIVE_URL}/payment",
+                params=[each for each in params if each[0] != "oauth_signature"],
+                signature=given["oauth_signature"],
+            )
+            checked.extend(verify_hmac_sha1(asked_of_us, "s&cret", secret) for secret in ("of token", "another"))
+            return httpx.Response(200, json=[])
+
+        asked = answering(answer, OAuth("key", "s&cret", LIVE_URL, Token("mine", "of token")))
+        list(asked.pages_of_payments(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)))
+        assert checked == [True, False]
 
     def test_a_refused_consumer_is_a_refused_key(self) -> None:
         asked = answering(lambda _request: httpx.Response(401), OAuth("key", "secret", LIVE_URL))

@@ -52,12 +52,17 @@ def keys_without_index(database: Database, *, most: int = 20) -> list[Row]:
 
 def performance(database: Database, *, most: int = 20, slow_seconds: int = 1) -> dict[str, list[Row]]:
     """Return table sizes, index use, and slow statements; those on average where the server counts statements."""
-    found = {
-        "table_sizes": database.query(performance_sql.table_sizes, most=most),
-        "index_use": database.query(performance_sql.index_use, most=most),
-        "slow_now": database.query(performance_sql.slow_now, most=most, seconds=slow_seconds),
-    }
-    if database.query_one(performance_sql.has_statement_statistics)["kept"]:
+    sizes, use, slow, statistics = database.flush(
+        [
+            performance_sql.table_sizes(most=most),
+            performance_sql.index_use(most=most),
+            performance_sql.slow_now(most=most, seconds=slow_seconds),
+            performance_sql.has_statement_statistics(),
+        ],
+        idempotent=True,
+    )
+    found = {"table_sizes": sizes.rows, "index_use": use.rows, "slow_now": slow.rows}
+    if statistics.rows[0]["kept"]:
         try:
             found["slow_on_average"] = database.query(performance_sql.slow_on_average, most=most)
         except QueryError as refused:

@@ -13,6 +13,7 @@ from gatehouse.forwarding.circuit import Circuit
 from gatehouse.forwarding.rate import Bucket
 from gatehouse.forwarding.sign import new_secret
 from gatehouse.forwarding.targets import check_url
+from gatehouse.models.admin_changes import written_by
 from gatehouse.sealing import Keyring
 
 sql = load_statements(Path(__file__).with_name("app_rows.sql"))
@@ -64,14 +65,14 @@ def find_app(database: Database, merchant: str, app: str) -> Row:
     return rows[0]
 
 
-def replace_sealed(database: Database, keyring: Keyring, row: Row, content: Sealed) -> None:
+def replace_sealed(
+    database: Database, keyring: Keyring, row: Row, content: Sealed, *, actor: str = "", deed: str = ""
+) -> None:
     """Write secrets and headers in the place of those of a row that was read; raise TransactionConflict."""
     merchant, app = row["merchant"], row["name"]
     key_id, new = sealed(keyring, merchant, app, content)
-    changed = database.query(
-        sql.put_sealed, merchant=merchant, app=app, sealed=new, key_id=key_id, sealed_read=row["sealed"]
-    )
-    if not changed:
+    put = sql.put_sealed(merchant=merchant, app=app, sealed=new, key_id=key_id, sealed_read=row["sealed"])
+    if not written_by(database, actor, put, deed=deed):
         raise TransactionConflict(f"{app} was changed by somebody else just now; try again")
 
 
@@ -84,6 +85,7 @@ def set_up(
     *,
     headers: Mapping[str, str] | None = None,
     allowed_local: Sequence[str] = (),
+    actor: str = "",
 ) -> str | None:
     """Change how an app is told; return its secret when it has just got its first one.
 
@@ -105,8 +107,7 @@ def set_up(
         *("target_url", "takes_health_data", "router_source", "attempts", "attempt_milliseconds", "waits_milliseconds"),
         "burst",
     )
-    changed = database.query(
-        sql.set_up,
+    put = sql.set_up(
         merchant=merchant,
         app=app,
         takes=Json(wanted["takes"]),
@@ -116,30 +117,33 @@ def set_up(
         rate_per_second=None if wanted["rate_per_second"] is None else str(wanted["rate_per_second"]),
         **{column: wanted[column] for column in columns},
     )
-    if not changed:
+    if not written_by(database, actor, put):
         raise TransactionConflict(f"{app} was changed by somebody else just now; try again")
     return made
 
 
-def rotate_secret(database: Database, keyring: Keyring, merchant: str, app: str, *, drop_old: bool = False) -> str:
+def rotate_secret(
+    database: Database, keyring: Keyring, merchant: str, app: str, *, drop_old: bool = False, actor: str = ""
+) -> str:
     """Put a new secret before the one in use, or drop all but the newest; return the newest."""
     row = find_app(database, merchant, app)
     content = opened(keyring, merchant, row, app)
     kept = content.secrets[:1]
     secrets = kept if drop_old and kept else (new_secret(), *kept)
-    replace_sealed(database, keyring, row, content._replace(secrets=secrets))
+    deed = "app's old secret dropped" if drop_old else "app's secret rotated"
+    replace_sealed(database, keyring, row, content._replace(secrets=secrets), actor=actor, deed=deed)
     return secrets[0]
 
 
-def pause(database: Database, merchant: str, app: str, because: str) -> None:
+def pause(database: Database, merchant: str, app: str, because: str, *, actor: str = "") -> None:
     """Let what is for an app wait."""
-    if not database.query(sql.pause, merchant=merchant, app=app, because=because):
+    if not written_by(database, actor, sql.pause(merchant=merchant, app=app, because=because), deed="app paused"):
         raise NotFound(f"{merchant} has no app {app}")
 
 
-def resume(database: Database, merchant: str, app: str) -> int:
+def resume(database: Database, merchant: str, app: str, *, actor: str = "") -> int:
     """Tell an app again, at once what has waited; return how many events that is."""
-    if not database.query(sql.resume, merchant=merchant, app=app):
+    if not written_by(database, actor, sql.resume(merchant=merchant, app=app), deed="app told again"):
         raise NotFound(f"{merchant} has no app {app}")
     woken = 0
     while batch := len(database.query(sql.wake_forwards, merchant=merchant, app=app)):

@@ -2,16 +2,7 @@
 
 -- name: what_to_forward
 -- The event of a job with its sealed bytes, and the app that is to be told, as it stands now.
-select e.id as event_row, e.gateway, e.account, e.event_id, e.type, e.reference, e.received_at, e.merchant,
-    p.key_id as payload_key_id, p.sealed as payload, p.content_type, now() as now,
-    a.name as app, coalesce(a.target_url, a.environment_url) as url, a.is_paused, a.paused_because, a.router_source,
-    a.attempts, a.attempt_milliseconds, a.waits_milliseconds, a.rate_per_second, a.burst, a.sealed, a.key_id,
-    a.circuit_state, a.circuit_failures, a.circuit_opened_at, a.circuit_probe_at, a.bucket_tokens, a.bucket_filled_at
-from jobs j
-join webhook_events e on e.id = j.webhook_event_id
-left join webhook_payloads p on p.webhook_event_id = e.id and p.received_at = e.received_at
-left join apps a on a.merchant = e.merchant and a.name = :app::text
-where j.id = :job::bigint;
+select * from what_to_forward(:job::bigint, :app::text);
 
 -- name: lock_state
 -- Locks an app's row to change its circuit or bucket, and tells the time of the one clock.

@@ -18,6 +18,7 @@ from gatehouse.jobs.bell import Bell
 sql = load_statements(Path(__file__).with_name("redrive.sql"))
 
 TOPIC = "forward"
+HANDED_OVER = "redrive"
 MOST_UNDER_WAY = 50
 POLL_SECONDS = 0.5
 RING_SECONDS = 5.0
@@ -90,6 +91,17 @@ def begin(database: Database, merchant: str, filters: Mapping[str, Any], actor: 
         sql.begin_redrive, merchant=merchant, actor=actor, filters=Json(dict(filters)), planned=planned
     )
     return int(row["id"])
+
+
+def hand_over(database: Database, redrive: int) -> list[tuple[int, str]]:
+    """Have a redrive carried out by event_forwarder; return what to ring for, nothing where it is at work already."""
+    return [(row["id"], HANDED_OVER) for row in database.query(sql.hand_over, id=redrive)]
+
+
+def is_handed_over(database: Database, redrive: int) -> bool:
+    """Tell whether a job carries a redrive out."""
+    rows = database.query(sql.job_of_redrive, id=redrive)
+    return bool(rows) and rows[0]["status"] in ("waiting", "leased")
 
 
 def carry_on(

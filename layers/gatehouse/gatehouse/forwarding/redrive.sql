@@ -16,6 +16,20 @@ insert into redrives (merchant, actor, filters, planned)
 values (:merchant::text, :actor::text, :filters::jsonb, :planned::integer)
 returning id;
 
+-- name: hand_over
+-- Has a redrive carried out by a job; one whose job is done or was given up begins where that stopped.
+insert into jobs as job (topic, business_key, merchant, arguments)
+select 'redrive', r.id::text, r.merchant, jsonb_build_object('redrive', r.id)
+from redrives r where r.id = :id::bigint and r.finished_at is null
+on conflict (topic, business_key) do update
+    set status = 'waiting', attempts = 0, due_at = now(), ring_after = now(), finished_at = null
+    where job.status in ('done', 'dead')
+returning id;
+
+-- name: job_of_redrive
+-- How the job of a redrive stands; none where it was begun by the command line or by the function.
+select status, last_error from jobs where topic = 'redrive' and business_key = :id::bigint::text;
+
 -- name: find_redrive
 -- One redrive.
 select id, merchant, actor, filters, planned, sent, started_at, finished_at from redrives where id = :id::bigint;

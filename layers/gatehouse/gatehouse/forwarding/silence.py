@@ -1,7 +1,8 @@
 """Knows within one process when an app has fallen silent, long before its circuit can.
 
-A delivery to a silent app waits for the end of three attempts, and the whole batch waits with it. Where several
-deliveries run into the same silence at once, further attempts bring nothing: they end, and the queue comes again.
+A delivery to a silent app waits for the end of three attempts (a probe: of one), and the whole batch waits with it.
+Where several deliveries run into the same silence at once, further attempts bring nothing: they end, and the queue
+comes again.
 """
 
 import threading

@@ -17,9 +17,11 @@ from gatehouse.forwarding.app_rows import bucket_of, circuit_of, opened, sql, wi
 from gatehouse.forwarding.connections import Connections
 from gatehouse.forwarding.deliver import TIMEOUT, App, Deliverer, Delivery, Message, Patience, Transport
 from gatehouse.forwarding.outcome import What
+from gatehouse.forwarding.redriver import take_a_turn
 from gatehouse.forwarding.sign import message_id
 from gatehouse.forwarding.silence import Silence
 from gatehouse.http_request import PLAIN_CONTENT_TYPE
+from gatehouse.jobs.bell import bell
 from gatehouse.jobs.claim import Done, Held, Hopeless, Job, Outcome, Postponed, Worker
 from gatehouse.observability import log, metrics
 from gatehouse.sealing import Keyring
@@ -52,7 +54,7 @@ class Desk(NamedTuple):
 def workers() -> Mapping[str, Worker]:
     """Return the worker of each topic of the forwarding queue."""
     desk = process_desk()
-    return {"forward": lambda job: forward(job, desk)}
+    return {"forward": lambda job: forward(job, desk), "redrive": lambda job: take_a_turn(job, desk.database(), bell())}
 
 
 @cache
@@ -142,11 +144,14 @@ def _deliver(row: Row, body: bytes, desk: Desk) -> Delivery:
     )
     app = App(row["url"], content.secrets, content.headers, row["router_source"] or desk.router_source)
     whose = (row["merchant"], row["app"])
+    is_probe = row["circuit_state"] != "closed"
+
+    def may_try_again(error_class: str | None) -> bool:
+        # Silence is waited for by the whole batch: a probe that meets it knows enough after one attempt.
+        return error_class != TIMEOUT or not (desk.silence.note(whose) or is_probe)
+
     deliverer = desk.deliverer(
-        desk.transport,
-        patience=patience,
-        allowed_local=desk.allowed_local,
-        may_try_again=lambda error_class: error_class != TIMEOUT or not desk.silence.note(whose),
+        desk.transport, patience=patience, allowed_local=desk.allowed_local, may_try_again=may_try_again
     )
     delivery = deliverer.deliver(message, app)
     if delivery.status_code is not None:

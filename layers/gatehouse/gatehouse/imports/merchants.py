@@ -16,6 +16,7 @@ from gatehouse.errors import QueryError, SettingError, TransactionConflict
 from gatehouse.imports.files import Record
 from gatehouse.models import accounts
 from gatehouse.models.accounts import KeptAccount, sealed_credentials, sql
+from gatehouse.models.admin_changes import sql as changes_sql
 from gatehouse.sealing import Keyring
 
 GATEWAY = "mx_merchant"
@@ -141,7 +142,7 @@ def plan(database: Database, keyring: Keyring, wanted: list[Wanted], wrong: list
     return planned._replace(unchanged=unchanged)
 
 
-def write(database: Database, keyring: Keyring, planned: Planned) -> None:
+def write(database: Database, keyring: Keyring, planned: Planned, *, actor: str = "") -> None:
     """Write all of a plan, or nothing; raise TransactionConflict where an account was changed meanwhile."""
     rows = [_row(keyring, each, _new(each), None) for each in planned.add]
     rows += [_row(keyring, each, _changed(held, each), held) for each, held in planned.change]
@@ -149,6 +150,7 @@ def write(database: Database, keyring: Keyring, planned: Planned) -> None:
     try:
         database.flush(
             [
+                changes_sql.act(actor=actor, deed=""),
                 sql.save_merchants(rows=Json([{"id": merchant, "name": name} for merchant, name in names.items()])),
                 sql.save_accounts(gateway=GATEWAY, rows=Json(rows), expected=len(rows)),
             ]

@@ -58,6 +58,7 @@ class Held(NamedTuple):
 
     reason: str
     seconds: float
+    rings: bool = False  # at once, behind what is in the queue by now; else the sweeper does when it is due
 
 
 class Hopeless(NamedTuple):
@@ -164,6 +165,8 @@ def _settle(job: Job, topic: Topic, outcome: Outcome, database: Database, bell: 
         kept = database.query(
             sql.hold, id=job.id, token=job.lease_token, error=outcome.reason[:500], delay_seconds=str(outcome.seconds)
         )
+        if kept and outcome.rings:
+            bell.ring([(job.id, job.topic)])
         return "held" if kept else "lost"
     if isinstance(outcome, Postponed) and job.attempts < topic.most_attempts:
         delay = max(backoff_seconds(topic, job.attempts), outcome.least_seconds)

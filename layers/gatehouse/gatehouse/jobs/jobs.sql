@@ -118,7 +118,7 @@ where id in (
     limit :most::integer
     for update skip locked
 )
-returning id, topic, case when topic = 'forward' then concat(merchant, '/', arguments ->> 'app') end as lane;
+returning id, topic, case when topic = 'forward' and status = 'waiting' then concat(merchant, '/', arguments ->> 'app') end as lane;
 
 -- name: take_probes
 -- Takes, for each app that does not answer, the oldest job that is due, once it may be tried whether the app is back.
@@ -134,6 +134,17 @@ where id in (
     where not a.is_paused and a.circuit_state <> 'closed' and a.circuit_probe_at <= now()
 )
 returning id, topic;
+
+-- name: apps_that_answer
+-- Finds the apps that took the last event they were told of, and took it of late, each with the name of its lane.
+select concat(a.merchant, '/', a.name) as lane
+from apps a
+cross join lateral (
+    select l.ok, l.created_at from webhook_forward_logs l
+    where l.merchant = a.merchant and l.app = a.name
+    order by l.id desc limit 1
+) as newest
+where newest.ok and newest.created_at > now() - interval '5 minutes' and a.circuit_failures = 0;
 
 -- name: take_untold_burials
 -- Finds burials that no dead-letter queue has heard of; a minute's grace for the worker that is just telling.

@@ -16,11 +16,10 @@ LEAST_SECONDS_FOR_BURIALS = 1.0
 # behind it.
 MOST_A_SECOND_OF_A_LANE = 40
 SECONDS_OF_A_SWEEP = 60
-# The first few tell whether the app answers at all. If it is silent, their three attempts are over and its circuit is
-# open before the others come, so that no batch waits for those.
+MOST_OF_A_LANE = MOST_A_SECOND_OF_A_LANE * SECONDS_OF_A_SWEEP
+# Of an app that has taken nothing of late a few go first. They tell whether it answers: if not, its circuit is open by
+# the next sweep, and the rest neither waits for its silence nor is claimed only to be held.
 FIRST_OF_A_LANE = 5
-SECONDS_FOR_THE_FIRST = 20
-MOST_OF_A_LANE = FIRST_OF_A_LANE + MOST_A_SECOND_OF_A_LANE * (SECONDS_OF_A_SWEEP - SECONDS_FOR_THE_FIRST)
 REJECTED_KEPT_DAYS = 7
 MOST_REJECTED_KEPT = 10_000
 ANSWERS_KEPT_HOURS = 24
@@ -31,18 +30,7 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
     deadline = time.monotonic() + seconds
     probes = [(row["id"], row["topic"]) for row in database.query(sql.take_probes)]
     rung = bell.ring(probes, budget_seconds=seconds) if probes else 0
-    in_lane = Counter[str]()
-    while (left := deadline - time.monotonic()) > 0:
-        full = [lane for lane, jobs in in_lane.items() if jobs >= MOST_OF_A_LANE]
-        rows = database.query(sql.take_unrung, most=MOST_AT_ONCE, full_lanes=full)
-        delays = dict[int, int]()
-        for row in rows:
-            if row["lane"]:
-                delays[row["id"]] = _delay_seconds(in_lane[row["lane"]])
-                in_lane[row["lane"]] += 1
-        rung += bell.ring([(row["id"], row["topic"]) for row in rows], budget_seconds=left, delays=delays)
-        if len(rows) < MOST_AT_ONCE:
-            break
+    rung += _ring_again(database, bell, deadline)
     burials = database.query(sql.take_untold_burials, most=MOST_AT_ONCE, grace_seconds=grace_seconds)
     metrics.count("JobsRungAgain", rung)
     left = max(deadline - time.monotonic(), LEAST_SECONDS_FOR_BURIALS)
@@ -58,11 +46,27 @@ def sweep(database: Database, bell: Bell, *, seconds: float, grace_seconds: int 
     return {"rung": rung, "told": told, "partitions_made": made}
 
 
-def _delay_seconds(place: int) -> int:
-    """Return how many seconds a job waits in its queue that has this place in its lane."""
-    if place < FIRST_OF_A_LANE:
-        return 0
-    return SECONDS_FOR_THE_FIRST + (place - FIRST_OF_A_LANE) // MOST_A_SECOND_OF_A_LANE
+def _ring_again(database: Database, bell: Bell, deadline: float) -> int:
+    """Ring for jobs whose bell is due; of those for one app so many as it can be told of until the next sweep."""
+    shares = {row["lane"]: MOST_OF_A_LANE for row in database.query(sql.apps_that_answer)}
+    in_lane = Counter[str]()
+    rung = 0
+    while (left := deadline - time.monotonic()) > 0:
+        full = [lane for lane, jobs in in_lane.items() if jobs >= shares.get(lane, FIRST_OF_A_LANE)]
+        rows = database.query(sql.take_unrung, most=MOST_AT_ONCE, full_lanes=full)
+        now, delays = list[tuple[int, str]](), dict[int, int]()
+        for row in rows:
+            if lane := row["lane"]:
+                place = in_lane[lane]
+                in_lane[lane] += 1
+                if place >= shares.get(lane, FIRST_OF_A_LANE):
+                    continue  # taken with the others of this read: its turn comes with the next sweep
+                delays[row["id"]] = place // MOST_A_SECOND_OF_A_LANE
+            now.append((row["id"], row["topic"]))
+        rung += bell.ring(now, budget_seconds=left, delays=delays)
+        if len(rows) < MOST_AT_ONCE:
+            break
+    return rung
 
 
 def _make_partitions(database: Database) -> int:

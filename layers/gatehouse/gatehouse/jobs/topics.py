@@ -45,6 +45,15 @@ TOPICS = {
             longest_backoff_seconds=24 * 3600,
             changes_payments=False,
         ),
+        # Rounds of our own, each of which is kept: only a defect makes one fail again and again.
+        Topic(
+            "redrive",
+            "forwarding",
+            lease_seconds=90,
+            most_attempts=12,
+            first_backoff_seconds=10,
+            changes_payments=False,
+        ),
         # What cannot be made within these attempts, about an hour, is undone; what is to be removed is tried for days.
         *(
             Topic(

@@ -16,6 +16,16 @@ left join gateway_accounts a on a.merchant = m.id
 group by m.id
 order by m.id;
 
+-- name: look_for_merchants
+-- Merchants by id, those with a text in id or name; the page before ended at `after`.
+select m.id, m.name, m.is_active, m.created_at,
+       (select count(*) from gateway_accounts a where a.merchant = m.id) as accounts
+from merchants m
+where (:text::text is null or position(lower(:text::text) in lower(m.id || ' ' || m.name)) > 0)
+  and (:after::text is null or m.id > :after::text)
+order by m.id
+limit :most::integer;
+
 -- name: switch_merchant
 -- Switches a merchant on or off; its accounts are touched, so that intake hears of it.
 with touched as (
@@ -41,6 +51,16 @@ join merchants m on m.id = a.merchant
 where (:since::timestamptz is null or a.updated_at >= :since::timestamptz)
   and (:gateway::text is null or a.gateway = :gateway::text)
 order by a.gateway, a.account;
+
+-- name: look_for_accounts
+-- Accounts by gateway, those with a text in account or merchant, credentials still sealed.
+select a.gateway, a.account, a.merchant, a.mode, a.is_active and m.is_active as is_active, a.credentials, a.key_id,
+       a.created_at, a.updated_at
+from gateway_accounts a
+join merchants m on m.id = a.merchant
+where :text::text is null or position(lower(:text::text) in lower(concat_ws(' ', a.gateway, a.account, a.merchant))) > 0
+order by a.gateway, a.account
+limit :most::integer;
 
 -- name: find_account
 -- One account.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound
+from gatehouse.models.admin_changes import written_by
 
 sql = load_statements(Path(__file__).with_name("api_keys.sql"))
 
@@ -20,6 +21,7 @@ Row = dict[str, Any]
 # From the least to the most that a key may do.
 ROLES = ("viewer", "developer", "admin", "ops")
 DEFAULT_RATE_PER_MINUTE = 600
+MADE_AT_SIGN_IN = "sign-in by token"  # by whom a key was made that is a session's, which nobody holds
 ID_CHARACTERS = 8
 SECRET_BYTES = 32
 
@@ -80,13 +82,14 @@ def add_key(
     may_read_health_data: bool = True,
     user_id: str | None = None,
     made_by: str | None = None,
+    actor: str = "",
 ) -> Row:
     """Keep the hash of a new key and what it may do; None as the merchant means every merchant.
 
-    `made_by` says who made it, where that is more than the role that logged in.
+    `made_by` says what the key's row calls its maker, where that is more than the role that logged in; `actor` who
+    does it, for the changes that are noted.
     """
-    return database.query_one(
-        sql.add_key,
+    added = sql.add_key(
         id=key.split("_")[1],
         merchant=merchant,
         role=role,
@@ -98,16 +101,22 @@ def add_key(
         user_id=user_id,
         made_by=made_by,
     )
+    return written_by(database, actor or made_by or "", added)[0]
 
 
 def list_keys(database: Database) -> list[Row]:
-    """Return all keys, without what would open anything."""
-    return database.query(sql.list_keys)
+    """Return all keys, without what would open anything; of sessions by token those that go on."""
+    return database.query(sql.list_keys, made_at_sign_in=MADE_AT_SIGN_IN)
 
 
-def revoke_key(database: Database, key_id: str) -> Row:
+def look_for_keys(database: Database, *, text: str | None = None, most: int = 50) -> list[Row]:
+    """Return the first keys: of all, or of those that have a text in id, name or merchant."""
+    return database.query(sql.look_for_keys, text=text, most=most, made_at_sign_in=MADE_AT_SIGN_IN)
+
+
+def revoke_key(database: Database, key_id: str, *, actor: str = "") -> Row:
     """End a key for ever, from its next request on; raise NotFound when there is none of this id."""
-    found = database.query(sql.revoke_key, id=key_id)
+    found = written_by(database, actor, sql.revoke_key(id=key_id), deed="key revoked")
     if not found:
         raise NotFound(f"no key has the id {key_id[:ID_CHARACTERS]}")
     return found[0]

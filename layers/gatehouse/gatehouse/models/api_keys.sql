@@ -16,11 +16,22 @@ returning id, merchant, role, name, rate_per_minute, created_at, created_by, exp
           may_read_health_data;
 
 -- name: list_keys
--- All keys, those that still work first.
+-- All keys, those that still work first; of those that sessions by token live on, the ones that work.
 select id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
        may_read_health_data
 from api_keys
+where created_by <> :made_at_sign_in::text or (expires_at > now() and revoked_at is null)
 order by revoked_at is not null or coalesce(expires_at <= now(), false), created_at, id;
+
+-- name: look_for_keys
+-- Keys that have a text in id, name or merchant, those that still work first; of sessions by token those that go on.
+select id, merchant, role, name, rate_per_minute, created_at, created_by, expires_at, revoked_at, last_used_at,
+       may_read_health_data
+from api_keys
+where (created_by <> :made_at_sign_in::text or (expires_at > now() and revoked_at is null))
+  and (:text::text is null or position(lower(:text::text) in lower(concat_ws(' ', id, name, merchant))) > 0)
+order by revoked_at is not null or coalesce(expires_at <= now(), false), created_at, id
+limit :most::integer;
 
 -- name: revoke_key
 -- End a key for ever; one that is revoked already keeps the time of the first.

@@ -10,12 +10,14 @@ from gatehouse.database.sql import load_statements
 from gatehouse.errors import DatabaseError, DuplicateEntry, NotFound
 from gatehouse.gateways import NAMES
 from gatehouse.intake.accounts import DEFAULT_ACCOUNT
+from gatehouse.models.admin_changes import written_by
 
 sql = load_statements(Path(__file__).with_name("apps.sql"))
 
 Row = dict[str, Any]
 APP = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # as the table asks
 DEFAULT_MERCHANT = "default"
+MOST_COUNTED = 100  # of the users and events of each app of a list
 NAME_IS_TAKEN = "42P07"  # raised by make_app_view: something else has the view's name
 
 
@@ -27,6 +29,7 @@ def add_app(
     plans: tuple[str, ...] = (),
     is_default: bool = False,
     instead_of: str | None = None,
+    actor: str = "",
 ) -> Row:
     """Add an app with its view, or give more to one that is there; raise where another app stands in the way."""
     with database.transaction() as transaction:
@@ -38,10 +41,9 @@ def add_app(
         if is_default and default:
             if default != instead_of:
                 raise DuplicateEntry(f"{default} is the default of {merchant} already; say --instead-of {default}")
-            transaction.query(sql.give_up_default, merchant=merchant, name=default)
-        added = transaction.query_one(
-            sql.put_app, merchant=merchant, name=name, plans=sorted(set(plans)), is_default=is_default
-        )
+            written_by(transaction, actor, sql.give_up_default(merchant=merchant, name=default))
+        put = sql.put_app(merchant=merchant, name=name, plans=sorted(set(plans)), is_default=is_default)
+        added = written_by(transaction, actor, put)[0]
         try:
             view = transaction.query_one(sql.make_app_view, name=name)["view_name"]
         except DatabaseError as error:
@@ -54,6 +56,21 @@ def add_app(
 def list_apps(database: Database) -> list[Row]:
     """Return all apps, also those that events name and nobody added, with users and transactions of 30 days."""
     return database.query(sql.list_apps)
+
+
+def look_for_apps(
+    database: Database,
+    *,
+    text: str | None = None,
+    after: tuple[str, str] | None = None,
+    counted: int = MOST_COUNTED,
+    most: int = 50,
+) -> list[Row]:
+    """Return a page of apps by merchant and name, with their users and the events of 30 days, counted up to a bound."""
+    after_merchant, after_name = after or (None, None)
+    return database.query(
+        sql.look_for_apps, text=text, after_merchant=after_merchant, after_name=after_name, counted=counted, most=most
+    )
 
 
 def users_of(database: Database, merchant: str, name: str, *, after: str | None = None, most: int = 50) -> list[Row]:

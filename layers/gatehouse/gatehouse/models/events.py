@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import load_statements
 from gatehouse.errors import NotFound
+from gatehouse.gateways import NAMES
 
 sql = load_statements(Path(__file__).with_name("events.sql"))
 
@@ -35,9 +36,11 @@ def list_events(
     merchant: str | None = None,
 ) -> list[Row]:
     """Return a page of events, newest first; of one merchant, as that one sees them, or of all."""
-    bound = sql.list_events(
-        status=status, gateway=gateway, type=type, reference=reference, since=since, before=before, most=most
-    )
+    wanted: Row = {"status": status, "type": type, "reference": reference, "since": since, "before": before}
+    if merchant is None:
+        bound = sql.list_events(gateway=gateway, **wanted, most=most)
+    else:
+        bound = sql.list_events_of_merchant(gateways=[gateway] if gateway else list(NAMES), **wanted, most=most)
     return database.flush([bound], idempotent=True, merchant=merchant)[0].rows
 
 

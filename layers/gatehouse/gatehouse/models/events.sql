@@ -14,6 +14,26 @@ where (:status::text is null or status = :status::text)
 order by id desc
 limit :most::integer;
 
+-- name: list_events_of_merchant
+-- The same, of the merchant of the flush: those of each gateway lie together, the newest first, so that neither a small
+-- merchant nor a gateway that never sent anything has to be looked for among all events.
+select e.id, e.gateway, e.account, e.event_id, e.type, e.livemode, e.occurred_at, e.received_at, e.status, e.reason,
+       e.attempts, e.merchant, e.reference
+from unnest(:gateways::text[]) as g (gateway)
+cross join lateral (
+    select * from webhook_events
+    where gateway = g.gateway
+      and (:status::text is null or status = :status::text)
+      and (:type::text is null or type = :type::text)
+      and (:reference::text is null or reference = :reference::text)
+      and (:since::timestamptz is null or received_at >= :since::timestamptz)
+      and (:before::bigint is null or id < :before::bigint)
+    order by id desc
+    limit :most::integer
+) as e
+order by e.id desc
+limit :most::integer;
+
 -- name: events_after
 -- Events that came after a row, oldest first: what a live view asks for again and again.
 select id, gateway, account, event_id, type, livemode, occurred_at, received_at, status, reason, attempts, merchant,

@@ -1,7 +1,9 @@
 -- Deliveries to apps, as ops and callers of the API look at them.
 
 -- name: list_forwards
--- Deliveries, newest first, with any of the filters; `before` is the last one of the page before.
+-- Deliveries, newest first, with any of the filters; `before` is the last one of the page before. A time is looked up as
+-- an id as well, generously, as ids are drawn a little before or after the time is: else a month of long ago would be
+-- found by walking through all that is newer.
 select id, created_at, merchant, app, target_url, ok, status_code, attempt_count, error_class, error_message, reference,
     gateway, duration_ms, webhook_event_id, job_id
 from webhook_forward_logs
@@ -11,9 +13,16 @@ where (:app::text is null or app = :app::text)
   and (:reference::text is null or reference = :reference::text)
   and (:event::bigint is null or webhook_event_id = :event::bigint)
   and (:error::text is null
-       or position(lower(:error::text) in lower(concat_ws(': ', error_class, error_message))) > 0)
+       or (error_class is not null  -- as each that was not delivered has: there is an index of one merchant's
+           and position(lower(:error::text) in lower(concat_ws(': ', error_class, error_message))) > 0))
   and (:since::timestamptz is null or created_at >= :since::timestamptz)
   and (:until::timestamptz is null or created_at < :until::timestamptz)
+  and (:since::timestamptz is null or id >= (
+      select first.id from webhook_forward_logs first
+      where first.created_at >= :since::timestamptz - interval '10 minutes' order by first.created_at limit 1))
+  and (:until::timestamptz is null or id <= (
+      select last.id from webhook_forward_logs last
+      where last.created_at < :until::timestamptz + interval '10 minutes' order by last.created_at desc limit 1))
   and (:before::bigint is null or id < :before::bigint)
 order by id desc
 limit :most::integer;

@@ -5,7 +5,7 @@ A category that changes is given to past payments and their memberships too, in 
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,6 +119,15 @@ def find_product(store: Store, merchant: str, product_id: int, *, reader: str) -
     if not rows:
         raise NotFound("there is no such product")
     return Product(**rows[0])
+
+
+def find_products(store: Store, merchant: str, ids: Sequence[int], *, reader: str) -> list[Product]:
+    """Return products by their ids, or raise NotFound where one of them is none."""
+    wanted = sorted(set(ids))
+    (rows,) = flush_for(store, merchant, sql.find_products(merchant=merchant, ids=wanted, reader=reader))
+    if len(rows) != len(wanted):
+        raise NotFound("one of these products is no longer there")
+    return [Product(**row) for row in rows]
 
 
 def product_named(store: Store, merchant: str, name: str) -> int:

@@ -33,6 +33,18 @@ with found as (
 )
 select * from found;
 
+-- name: find_products
+-- Some of the merchant's products, by their ids.
+with found as (
+    select id, merchant, product_name, category, suggested_category, suggested_because, reviewed_by, reviewed_at, version,
+           created_at, updated_at, product_key
+    from product_categories where merchant = :merchant::text and id = any (:ids::bigint[])
+), noted as (
+    insert into health_data_reads (merchant, reader, kind, row_ids, row_count)
+    select :merchant::text, :reader::text, 'products', array_agg(id order by id), count(*) from found having count(*) > 0
+)
+select * from found order by id;
+
 -- name: product_named
 -- The product of a name: as it is written, else without regard to capital letters and spaces.
 select id from product_categories

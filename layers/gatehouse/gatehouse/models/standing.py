@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatehouse.database import health
+from gatehouse.database import health, planning
 from gatehouse.database.connection import Database
-from gatehouse.database.sql import load_statements
+from gatehouse.database.sql import Bound, load_statements
 from gatehouse.gateways import NAMES
 from gatehouse.jobs.depths import Depth
 from gatehouse.models import forwards
@@ -14,7 +14,7 @@ from gatehouse.models import forwards
 sql = load_statements(Path(__file__).with_name("standing.sql"))
 
 Row = dict[str, Any]
-NEWEST_EVENTS = 20_000  # of all gateways: what is read to find the last of each
+NEWEST_EVENTS = 10_000  # of all gateways: what is read to find the last of each
 LATE_SECONDS = 300  # a job that is due for longer than this needs a look
 OLD_TRANSACTION_SECONDS = 60
 LEAST_SUCCESS_PCT = 95.0
@@ -36,25 +36,26 @@ class Standing(NamedTuple):
 
 def standing(database: Database) -> Standing:
     """Return how the database, its jobs, the gateways, the apps and the tenants stand."""
+    return _asked(database, forwards.sql.stats(), sql.last_events(most=NEWEST_EVENTS, gateways=list(NAMES)))
+
+
+def concerns(database: Database) -> list[str]:
+    """Say what needs a look, and ask for no more than that takes."""
+    return _asked(database, sql.success_of_apps()).concerns
+
+
+def _asked(database: Database, apps: Bound, *last_events: Bound) -> Standing:
     server = health.check(database)
-    jobs, gateways, failed, days, served = database.flush(
-        [
-            sql.jobs(),
-            sql.last_events(most=NEWEST_EVENTS, gateways=list(NAMES)),
-            sql.failed_events(),
-            sql.completeness(),
-            sql.tenants(),
-        ],
-        idempotent=True,
-    )
-    completeness, tenants = days.rows[0], served.rows[0]
-    apps = forwards.stats(database)
+    asked = [sql.jobs(), sql.failed_events(), sql.completeness(), sql.tenants(), apps, *last_events]
+    found = database.flush([planning.sql.plainly(), *asked], idempotent=True)
+    _, jobs, failed, days, served, told, *last = found
     failed_events = int(failed.rows[0]["failed"])
-    concerns = [*_of_server(server), *_of_jobs(jobs.rows), *_of_apps(apps)]
+    concerns = [*_of_server(server), *_of_jobs(jobs.rows), *_of_apps(told.rows)]
     if failed_events:
         concerns.append(f"{_many(failed_events, 'event')} failed: gatehouse events list --status failed")
-    concerns += [*_of_days(completeness), *_of_tenants(tenants)]
-    return Standing(server, jobs.rows, gateways.rows, apps, failed_events, completeness, tenants, concerns)
+    concerns += [*_of_days(days.rows[0]), *_of_tenants(served.rows[0])]
+    gateways = [row for each in last for row in each.rows]
+    return Standing(server, jobs.rows, gateways, told.rows, failed_events, days.rows[0], served.rows[0], concerns)
 
 
 def concerns_of(depths: Sequence[Depth]) -> list[str]:

@@ -18,21 +18,30 @@ order by topic;
 -- name: last_events
 -- The last event of each gateway among the newest so many; one that is not there has been silent for longer.
 with newest as (
-    select id, gateway, received_at, status from webhook_events order by id desc limit :most::integer
+    select gateway, max(received_at) as last_at,
+        count(*) filter (where received_at > now() - interval '1 hour') as in_last_hour,
+        count(*) filter (where received_at > now() - interval '1 hour' and status = 'failed') as failed_in_last_hour
+    from (select gateway, received_at, status from webhook_events order by id desc limit :most::integer) as held
+    group by gateway
 )
 select
-    g.gateway, max(n.received_at) as last_at,
-    extract(epoch from now() - max(n.received_at))::bigint as silent_seconds,
-    count(n.id) filter (where n.received_at > now() - interval '1 hour') as in_last_hour,
-    count(n.id) filter (where n.received_at > now() - interval '1 hour' and n.status = 'failed') as failed_in_last_hour
+    g.gateway, n.last_at, extract(epoch from now() - n.last_at)::bigint as silent_seconds,
+    coalesce(n.in_last_hour, 0) as in_last_hour, coalesce(n.failed_in_last_hour, 0) as failed_in_last_hour
 from unnest(:gateways::text[]) with ordinality as g (gateway, place)
 left join newest n using (gateway)
-group by g.gateway, g.place
 order by g.place;
 
 -- name: failed_events
 -- Events whose facts were refused and that nobody has taken up again.
 select count(*) as failed from webhook_events where status = 'failed';
+
+-- name: success_of_apps
+-- What share of its deliveries each app took in 24 hours.
+select app, round(100.0 * count(*) filter (where ok) / count(*), 2)::double precision as success_rate_pct
+from webhook_forward_logs
+where created_at > now() - interval '24 hours'
+group by app
+order by app;
 
 -- name: completeness
 -- What gateways listed and what of it was recorded, of the days that were compared last and not longer than a week ago.

@@ -1,11 +1,14 @@
 """Periods of reports: cut into hours, days, weeks or months of any time zone, and put together from what is summed.
 
-Sums are kept by hour, day and month of UTC. A month of Kolkata is then its first half hours as entries, the hours up to
-midnight of UTC, the days, and the same again backwards: exact, and never more than a few pieces.
+Sums are kept by month, day, six hours, hour and quarter of an hour of UTC. Each slot of a period is first taken as the
+coarsest sums nearest to it, and then put right at both of its ends: a day of Denver is the day of UTC, less its first
+six hours and the hour after them, and the same of the next day added. What one slot loses there its neighbour gets, so
+an end is read once for both of them; and it is some sums, however many payments they hold.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,9 +20,10 @@ DAY = timedelta(days=1)
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # what is asked for without a beginning begins here
 STEPS = ("hour", "day", "week", "month")
 MOST_SLOTS = 10_000  # a year of hours has 8,784
+NO_SLOT = -1
 DEFAULT_DAYS = 30
 FINEST = "entry"
-COARSEST_FIRST = ("month", "day", "hour")
+LENGTHS = {"month": 28 * DAY, "day": DAY, "six_hours": 6 * HOUR, "hour": HOUR, "quarter": QUARTER}  # coarsest first
 
 
 class Slot(NamedTuple):
@@ -43,24 +47,34 @@ class Period(NamedTuple):
         if self.by is None:
             return [Slot("", self.since, self.until)]
         zone = ZoneInfo(self.zone)
+        first = self.since.astimezone(zone)
         found: list[Slot] = []
-        begin = _slot_begin(self.since.astimezone(zone), self.by)
-        while begin < self.until:
-            end = _slot_end(begin, self.by, zone)
-            label = begin.astimezone(zone).isoformat() if self.by == "hour" else f"{begin.astimezone(zone):%Y-%m-%d}"
-            found.append(Slot(label, max(begin, self.since), min(end, self.until)))
+        for (begin, label), (end, _) in pairwise(_hours(first) if self.by == "hour" else _days(first, self.by)):
+            if begin >= self.until:
+                return found
+            since, until = max(begin, self.since), min(end, self.until)
+            if since < until:  # a zone may have left out a whole day, or gone through a midnight twice
+                found.append(Slot(label, since, until))
             if len(found) > MOST_SLOTS:
                 raise ValidationError.of_field("by", f"would give more than {MOST_SLOTS} rows of time")
-            begin = end
-        return found
+        raise AssertionError("time does not end")
 
 
 class Piece(NamedTuple):
-    """A range that is read from the sums of one level, or from the entries themselves."""
+    """A range that is read from the sums of one level, or from the entries themselves, and the slots that it is of."""
 
     level: str
     since: datetime
     until: datetime
+    adds_to: int | None  # the number of a slot, or NO_SLOT; None: each of its sums to a slot by `Ranges.nearest`
+    takes_from: int  # the number of a slot that it is taken from, or NO_SLOT
+
+
+class Ranges(NamedTuple):
+    """What is read for some slots: where the coarsest sums of each begin, and the ranges of all sums."""
+
+    nearest: list[datetime]
+    pieces: list[Piece]
 
 
 def period(
@@ -110,76 +124,77 @@ def time_zone(name: str) -> ZoneInfo:
         raise ValidationError.of_field("time_zone", "is no time zone that we know, such as America/Denver") from None
 
 
-def pieces(slots: Sequence[Slot], levels: Iterable[str]) -> list[Piece]:
-    """Return from which sums these slots are put together, with the coarsest that fit, touching ranges joined."""
-    wanted = set(levels)
-    usable = tuple(level for level in COARSEST_FIRST if level in wanted)
-    found: list[Piece] = []
-    for slot in slots:
-        for piece in _cut(slot.since, slot.until, usable):
-            if found and found[-1].level == piece.level and found[-1].until == piece.since:
-                found[-1] = found[-1]._replace(until=piece.until)
-            else:
-                found.append(piece)
-    return found
+def ranges(slots: Sequence[Slot], levels: Iterable[str]) -> Ranges:
+    """Return from which sums these slots, which touch each other, are put together."""
+    kept = set(levels)
+    longest = max(slot.until - slot.since for slot in slots)
+    usable = [level for level, length in LENGTHS.items() if level in kept and length <= longest]
+    coarsest, *finer = *usable, FINEST
+    moments = [*(slot.since for slot in slots), slots[-1].until]
+    nearest = [_nearest(moment, coarsest, moment) for moment in moments]
+    found = [Piece(coarsest, nearest[0], nearest[-1], None, NO_SLOT)] if nearest[0] < nearest[-1] else []
+    for number, (moment, begin) in enumerate(zip(moments, nearest, strict=True)):
+        found += _corrections(moment, begin, finer, number - 1, number if number < len(slots) else NO_SLOT)
+    return Ranges(nearest[:-1], found)
 
 
-def _cut(since: datetime, until: datetime, levels: Sequence[str]) -> Iterator[Piece]:
-    if since >= until:
-        return
-    if not levels:
-        yield Piece(FINEST, since, until)
-        return
-    level, *finer = levels
-    begin, end = _up(since, level), _down(until, level)
-    if begin >= end:
-        yield from _cut(since, until, finer)
-        return
-    yield from _cut(since, begin, finer)
-    yield Piece(level, begin, end)
-    yield from _cut(end, until, finer)
+def _corrections(moment: datetime, begin: datetime, levels: Sequence[str], before: int, after: int) -> Iterator[Piece]:
+    """Give what lies between a moment and where coarser sums have put it, for the slots before and after it."""
+    for level in levels:
+        if begin == moment:
+            return
+        end = _nearest(moment, level, begin)
+        if end > begin:
+            yield Piece(level, begin, end, before, after)
+        elif end < begin:
+            yield Piece(level, end, begin, after, before)
+        begin = end
 
 
-def _down(moment: datetime, level: str) -> datetime:
-    if level == "month":
-        return moment.replace(day=1, hour=0, minute=0)
-    return moment - (moment - BEGINNING) % (DAY if level == "day" else HOUR)
-
-
-def _up(moment: datetime, level: str) -> datetime:
-    below = _down(moment, level)
-    if below == moment:
+def _nearest(moment: datetime, level: str, begin: datetime) -> datetime:
+    """Return the beginning of a sum of a level that is nearest to a moment, in the middle the one on the way to it."""
+    if level == FINEST:
         return moment
-    return _next_month(below) if level == "month" else below + (DAY if level == "day" else HOUR)
+    if level == "month":
+        below = moment.replace(day=1, hour=0, minute=0)
+        above = _next_month(below)
+    else:
+        below = moment - (moment - BEGINNING) % LENGTHS[level]
+        above = below + LENGTHS[level]
+    rest, missing = moment - below, above - moment
+    return below if rest < missing or (rest == missing and begin <= below) else above
 
 
 def _next_month(first: datetime) -> datetime:
     return (first + timedelta(days=32)).replace(day=1)
 
 
-def _slot_begin(local: datetime, by: str) -> datetime:
-    if by == "hour":
-        return local.astimezone(UTC) - timedelta(minutes=local.minute)
+def _hours(local: datetime) -> Iterator[tuple[datetime, str]]:
+    """Give the moments at which hours begin, from the local time of a zone on, and what they are called there."""
+    begin = local.astimezone(UTC) - timedelta(minutes=local.minute)
+    while True:
+        yield begin, begin.astimezone(local.tzinfo).isoformat()
+        begin += HOUR
+
+
+def _days(local: datetime, by: str) -> Iterator[tuple[datetime, str]]:
+    """Give the moments at which days, weeks or months begin, from the local time of a zone on, and their first days."""
     day = local.date()
     if by == "week":
         day -= timedelta(days=day.weekday())
     elif by == "month":
         day = day.replace(day=1)
-    return _midnight(day, local.tzinfo)
+    while True:
+        yield _midnight(day, local.tzinfo), day.isoformat()
+        if by == "month":
+            day = (day + timedelta(days=32)).replace(day=1)
+        else:
+            day += timedelta(days=7 if by == "week" else 1)
 
 
-def _slot_end(begin: datetime, by: str, zone: ZoneInfo) -> datetime:
-    if by == "hour":
-        return begin + HOUR
-    day = begin.astimezone(zone).date()
-    if by == "month":
-        return _midnight((day + timedelta(days=32)).replace(day=1), zone)
-    return _midnight(day + timedelta(days=7 if by == "week" else 1), zone)
-
-
-def _midnight(day: date, zone: object) -> datetime:
+def _midnight(day: date, zone: tzinfo | None) -> datetime:
     """Return when a day begins; where clocks jump over midnight that is the moment of the jump."""
-    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)  # type: ignore[arg-type]  # a tzinfo
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
 def _ceiling(now: datetime) -> datetime:

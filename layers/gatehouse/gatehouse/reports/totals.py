@@ -5,9 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from gatehouse.database import planning
 from gatehouse.database.connection import Database
 from gatehouse.database.sql import Bound, load_statements
-from gatehouse.reports.periods import Period, Slot, pieces
+from gatehouse.reports.periods import Period, Slot, ranges
 
 sql = load_statements(Path(__file__).with_name("totals.sql"))
 backup_sql = load_statements(Path(__file__).with_name("backup.sql"))
@@ -66,7 +67,7 @@ def question(
             starts=[slot.since for slot in slots],
             **told,
         )
-    ranges = pieces(slots, levels_of(breakdown, wanted.merchant))
+    nearest, read = ranges(slots, levels_of(breakdown, wanted.merchant))
     return sql[statement](
         merchant=wanted.merchant,
         livemode=wanted.livemode,
@@ -74,11 +75,14 @@ def question(
         value=value,
         detail=detail,
         apart=apart,
-        levels=[each.level for each in ranges],
-        sinces=[each.since for each in ranges],
-        untils=[each.until for each in ranges],
+        levels=[each.level for each in read],
+        sinces=[each.since for each in read],
+        untils=[each.until for each in read],
+        adds_to=[each.adds_to for each in read],
+        takes_from=[each.takes_from for each in read],
         since=wanted.period.since,
         until=wanted.period.until,
+        nearest=nearest,
         starts=[slot.since for slot in slots],
         most_outstanding=MOST_OUTSTANDING,
     )
@@ -90,14 +94,15 @@ def read_cells(database: Database, wanted: Wanted, slots: list[Slot], *questions
         as_of = backup_sql.as_of()
     else:
         as_of = sql.as_of(merchant=wanted.merchant, most_outstanding=MOST_OUTSTANDING)
-    first, *found = database.flush([as_of, *questions], idempotent=True, merchant=wanted.seen_by)
+    asked = [planning.sql.plainly(), as_of, *questions]
+    _, first, *found = database.flush(asked, idempotent=True, merchant=wanted.seen_by)
     return Cells(first.rows[0]["as_of"], slots, [each.rows for each in found])
 
 
 def levels_of(breakdown: Breakdown, merchant: str) -> tuple[str, ...]:
     """Return which sums are kept; the function is_kept of the database says the same."""
-    if breakdown == "gateway" or (merchant == ALL_MERCHANTS and breakdown in ("app", "method", "category")):
-        return ("month", "day", "hour")
+    if breakdown == "gateway" or (merchant == ALL_MERCHANTS and breakdown not in ("failure", "duration")):
+        return ("month", "day", "six_hours", "hour", "quarter")
     return ("month", "day")
 
 

@@ -1,5 +1,6 @@
--- What reports are made of. Sums of hours, days and months of UTC, entries at the edges, and what is marked and not
--- counted yet; all in one statement, so that nothing is counted twice while somebody counts.
+-- What reports are made of. Sums of UTC from quarters of an hour to months, entries where there are no sums so fine, and
+-- what is marked and not counted yet; all in one statement, so that nothing is counted twice while somebody counts. What
+-- is read at the end of a slot is taken from one of its neighbours and added to the other: its sign is -1 and 1.
 
 -- name: as_of
 -- Until when the answers of this flush are complete.
@@ -8,11 +9,12 @@ select totals_as_of(:merchant::text, :most_outstanding::integer) as as_of;
 -- name: attempt_cells
 -- Payments by when they were first heard of.
 with piece as (
-    select level, since, until
-    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+    select level, since, until, adds_to, takes_from
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[], :adds_to::integer[],
+        :takes_from::integer[]) as piece (level, since, until, adds_to, takes_from)
 ),
 cells as (
-    select kept.* from piece cross join lateral (
+    select share.slot, share.sign, kept.* from piece cross join lateral (
         select t.bucket, t.currency, t.value, t.detail,
             t.payments, t.amount_minor, t.succeeded, t.failed, t.cancelled, t.duration_ms
         from totals t
@@ -20,9 +22,12 @@ cells as (
           and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
         offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
     ) as kept
-    where piece.level <> 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(kept.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level <> 'entry' and share.slot >= 0
     union all
-    select told.* from piece cross join lateral (
+    select share.slot, share.sign, told.* from piece cross join lateral (
         select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
             e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms
         from total_entries e
@@ -30,19 +35,23 @@ cells as (
           and e.bucket >= piece.since and e.bucket < piece.until
         offset 0
     ) as told
-    where piece.level = 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(told.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level = 'entry' and share.slot >= 0
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+    select width_bucket(e.bucket, :starts::timestamptz[]) - 1, 1, e.bucket, e.currency,
+        total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.payments, e.amount_minor, e.succeeded, e.failed, e.cancelled, e.duration_ms
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+select slot, currency,
     case when :apart::boolean then value else '' end as value,
     case when :apart::boolean then detail else '' end as detail,
-    coalesce(total_sum(payments), 0) as payments, coalesce(total_sum(amount_minor), 0) as amount_minor,
-    coalesce(total_sum(succeeded), 0) as succeeded, coalesce(total_sum(failed), 0) as failed,
-    coalesce(total_sum(cancelled), 0) as cancelled, coalesce(total_sum(duration_ms), 0) as duration_ms
+    coalesce(total_sum(sign * payments), 0) as payments, coalesce(total_sum(sign * amount_minor), 0) as amount_minor,
+    coalesce(total_sum(sign * succeeded), 0) as succeeded, coalesce(total_sum(sign * failed), 0) as failed,
+    coalesce(total_sum(sign * cancelled), 0) as cancelled, coalesce(total_sum(sign * duration_ms), 0) as duration_ms
 from cells
 where value is not null and (:value::text is null or value = :value::text)
   and (:detail::text is null or detail = :detail::text)
@@ -52,11 +61,12 @@ order by 1, 3, 4, 2;
 -- name: sale_cells
 -- Money by when it came in and went back.
 with piece as (
-    select level, since, until
-    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+    select level, since, until, adds_to, takes_from
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[], :adds_to::integer[],
+        :takes_from::integer[]) as piece (level, since, until, adds_to, takes_from)
 ),
 cells as (
-    select kept.* from piece cross join lateral (
+    select share.slot, share.sign, kept.* from piece cross join lateral (
         select t.bucket, t.currency, t.value, t.detail,
             t.sales, t.gross_minor, t.fee_minor, t.unknown_fees, t.unknown_fee_gross_minor, t.refunds, t.refund_minor,
             t.other_fee_minor
@@ -65,9 +75,12 @@ cells as (
           and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
         offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
     ) as kept
-    where piece.level <> 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(kept.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level <> 'entry' and share.slot >= 0
     union all
-    select told.* from piece cross join lateral (
+    select share.slot, share.sign, told.* from piece cross join lateral (
         select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
             e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
             e.other_fee_minor
@@ -76,22 +89,26 @@ cells as (
           and e.bucket >= piece.since and e.bucket < piece.until
         offset 0
     ) as told
-    where piece.level = 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(told.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level = 'entry' and share.slot >= 0
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+    select width_bucket(e.bucket, :starts::timestamptz[]) - 1, 1, e.bucket, e.currency,
+        total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
         e.other_fee_minor
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+select slot, currency,
     case when :apart::boolean then value else '' end as value,
     case when :apart::boolean then detail else '' end as detail,
-    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
-    coalesce(total_sum(fee_minor), 0) as fee_minor, coalesce(total_sum(unknown_fees), 0) as unknown_fees,
-    coalesce(total_sum(unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
-    coalesce(total_sum(refunds), 0) as refunds, coalesce(total_sum(refund_minor), 0) as refund_minor,
-    coalesce(total_sum(other_fee_minor), 0) as other_fee_minor
+    coalesce(total_sum(sign * sales), 0) as sales, coalesce(total_sum(sign * gross_minor), 0) as gross_minor,
+    coalesce(total_sum(sign * fee_minor), 0) as fee_minor, coalesce(total_sum(sign * unknown_fees), 0) as unknown_fees,
+    coalesce(total_sum(sign * unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
+    coalesce(total_sum(sign * refunds), 0) as refunds, coalesce(total_sum(sign * refund_minor), 0) as refund_minor,
+    coalesce(total_sum(sign * other_fee_minor), 0) as other_fee_minor
 from cells
 where value is not null and (:value::text is null or value = :value::text)
   and (:detail::text is null or detail = :detail::text)
@@ -101,11 +118,12 @@ order by 1, 3, 4, 2;
 -- name: back_cells
 -- What went back, of the sales of a time and in it.
 with piece as (
-    select level, since, until
-    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+    select level, since, until, adds_to, takes_from
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[], :adds_to::integer[],
+        :takes_from::integer[]) as piece (level, since, until, adds_to, takes_from)
 ),
 cells as (
-    select kept.* from piece cross join lateral (
+    select share.slot, share.sign, kept.* from piece cross join lateral (
         select t.bucket, t.currency, t.value, t.detail,
             t.sales, t.gross_minor, t.sales_refunded, t.sales_refunded_minor, t.sales_disputed, t.refunds,
             t.refund_minor, t.disputes, t.dispute_minor, t.disputes_lost, t.lost_minor
@@ -114,9 +132,12 @@ cells as (
           and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
         offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
     ) as kept
-    where piece.level <> 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(kept.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level <> 'entry' and share.slot >= 0
     union all
-    select told.* from piece cross join lateral (
+    select share.slot, share.sign, told.* from piece cross join lateral (
         select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
             e.sales, e.gross_minor, e.sales_refunded, e.sales_refunded_minor, e.sales_disputed, e.refunds,
             e.refund_minor, e.disputes, e.dispute_minor, e.disputes_lost, e.lost_minor
@@ -125,24 +146,29 @@ cells as (
           and e.bucket >= piece.since and e.bucket < piece.until
         offset 0
     ) as told
-    where piece.level = 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(told.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level = 'entry' and share.slot >= 0
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+    select width_bucket(e.bucket, :starts::timestamptz[]) - 1, 1, e.bucket, e.currency,
+        total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.sales, e.gross_minor, e.sales_refunded, e.sales_refunded_minor, e.sales_disputed, e.refunds, e.refund_minor,
         e.disputes, e.dispute_minor, e.disputes_lost, e.lost_minor
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+select slot, currency,
     case when :apart::boolean then value else '' end as value,
     case when :apart::boolean then detail else '' end as detail,
-    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
-    coalesce(total_sum(sales_refunded), 0) as sales_refunded,
-    coalesce(total_sum(sales_refunded_minor), 0) as sales_refunded_minor,
-    coalesce(total_sum(sales_disputed), 0) as sales_disputed, coalesce(total_sum(refunds), 0) as refunds,
-    coalesce(total_sum(refund_minor), 0) as refund_minor, coalesce(total_sum(disputes), 0) as disputes,
-    coalesce(total_sum(dispute_minor), 0) as dispute_minor, coalesce(total_sum(disputes_lost), 0) as disputes_lost,
-    coalesce(total_sum(lost_minor), 0) as lost_minor
+    coalesce(total_sum(sign * sales), 0) as sales, coalesce(total_sum(sign * gross_minor), 0) as gross_minor,
+    coalesce(total_sum(sign * sales_refunded), 0) as sales_refunded,
+    coalesce(total_sum(sign * sales_refunded_minor), 0) as sales_refunded_minor,
+    coalesce(total_sum(sign * sales_disputed), 0) as sales_disputed, coalesce(total_sum(sign * refunds), 0) as refunds,
+    coalesce(total_sum(sign * refund_minor), 0) as refund_minor, coalesce(total_sum(sign * disputes), 0) as disputes,
+    coalesce(total_sum(sign * dispute_minor), 0) as dispute_minor,
+    coalesce(total_sum(sign * disputes_lost), 0) as disputes_lost,
+    coalesce(total_sum(sign * lost_minor), 0) as lost_minor
 from cells
 where value is not null and (:value::text is null or value = :value::text)
   and (:detail::text is null or detail = :detail::text)
@@ -152,11 +178,12 @@ order by 1, 3, 4, 2;
 -- name: statement_cells
 -- What a statement is made of.
 with piece as (
-    select level, since, until
-    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+    select level, since, until, adds_to, takes_from
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[], :adds_to::integer[],
+        :takes_from::integer[]) as piece (level, since, until, adds_to, takes_from)
 ),
 cells as (
-    select kept.* from piece cross join lateral (
+    select share.slot, share.sign, kept.* from piece cross join lateral (
         select t.bucket, t.currency, t.value, t.detail,
             t.sales, t.gross_minor, t.fee_minor, t.unknown_fees, t.unknown_fee_gross_minor, t.refunds, t.refund_minor,
             t.other_fee_minor, t.disputes, t.held_minor
@@ -165,9 +192,12 @@ cells as (
           and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
         offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
     ) as kept
-    where piece.level <> 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(kept.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level <> 'entry' and share.slot >= 0
     union all
-    select told.* from piece cross join lateral (
+    select share.slot, share.sign, told.* from piece cross join lateral (
         select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
             e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
             e.other_fee_minor, e.disputes, e.held_minor
@@ -176,23 +206,28 @@ cells as (
           and e.bucket >= piece.since and e.bucket < piece.until
         offset 0
     ) as told
-    where piece.level = 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(told.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level = 'entry' and share.slot >= 0
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+    select width_bucket(e.bucket, :starts::timestamptz[]) - 1, 1, e.bucket, e.currency,
+        total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.sales, e.gross_minor, e.fee_minor, e.unknown_fees, e.unknown_fee_gross_minor, e.refunds, e.refund_minor,
         e.other_fee_minor, e.disputes, e.held_minor
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+select slot, currency,
     case when :apart::boolean then value else '' end as value,
     case when :apart::boolean then detail else '' end as detail,
-    coalesce(total_sum(sales), 0) as sales, coalesce(total_sum(gross_minor), 0) as gross_minor,
-    coalesce(total_sum(fee_minor), 0) as fee_minor, coalesce(total_sum(unknown_fees), 0) as unknown_fees,
-    coalesce(total_sum(unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
-    coalesce(total_sum(refunds), 0) as refunds, coalesce(total_sum(refund_minor), 0) as refund_minor,
-    coalesce(total_sum(other_fee_minor), 0) as other_fee_minor, coalesce(total_sum(disputes), 0) as disputes,
-    coalesce(total_sum(held_minor), 0) as held_minor
+    coalesce(total_sum(sign * sales), 0) as sales, coalesce(total_sum(sign * gross_minor), 0) as gross_minor,
+    coalesce(total_sum(sign * fee_minor), 0) as fee_minor, coalesce(total_sum(sign * unknown_fees), 0) as unknown_fees,
+    coalesce(total_sum(sign * unknown_fee_gross_minor), 0) as unknown_fee_gross_minor,
+    coalesce(total_sum(sign * refunds), 0) as refunds, coalesce(total_sum(sign * refund_minor), 0) as refund_minor,
+    coalesce(total_sum(sign * other_fee_minor), 0) as other_fee_minor,
+    coalesce(total_sum(sign * disputes), 0) as disputes,
+    coalesce(total_sum(sign * held_minor), 0) as held_minor
 from cells
 where value is not null and (:value::text is null or value = :value::text)
   and (:detail::text is null or detail = :detail::text)
@@ -202,11 +237,12 @@ order by 1, 3, 4, 2;
 -- name: order_cells
 -- Orders and their items by when they were made.
 with piece as (
-    select level, since, until
-    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[]) as piece (level, since, until)
+    select level, since, until, adds_to, takes_from
+    from unnest(:levels::text[], :sinces::timestamptz[], :untils::timestamptz[], :adds_to::integer[],
+        :takes_from::integer[]) as piece (level, since, until, adds_to, takes_from)
 ),
 cells as (
-    select kept.* from piece cross join lateral (
+    select share.slot, share.sign, kept.* from piece cross join lateral (
         select t.bucket, t.currency, t.value, t.detail,
             t.orders, t.ordered_minor, t.paid_minor, t.returned_minor, t.tax_minor, t.order_fee_minor,
             t.discount_minor, t.quantity, t.sold_quantity, t.sold_minor
@@ -215,9 +251,12 @@ cells as (
           and t.level = piece.level and t.bucket >= piece.since and t.bucket < piece.until
         offset 0  -- so that each range is one walk along the index, whatever is thought of how many rows it has
     ) as kept
-    where piece.level <> 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(kept.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level <> 'entry' and share.slot >= 0
     union all
-    select told.* from piece cross join lateral (
+    select share.slot, share.sign, told.* from piece cross join lateral (
         select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
             e.orders, e.ordered_minor, e.paid_minor, e.returned_minor, e.tax_minor, e.order_fee_minor,
             e.discount_minor, e.quantity, e.sold_quantity, e.sold_minor
@@ -226,22 +265,30 @@ cells as (
           and e.bucket >= piece.since and e.bucket < piece.until
         offset 0
     ) as told
-    where piece.level = 'entry'
+    cross join lateral (values
+        (coalesce(piece.adds_to, width_bucket(told.bucket, :nearest::timestamptz[]) - 1), 1), (piece.takes_from, -1)
+    ) as share (slot, sign)
+    where piece.level = 'entry' and share.slot >= 0
     union all
-    select e.bucket, e.currency, total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
+    select width_bucket(e.bucket, :starts::timestamptz[]) - 1, 1, e.bucket, e.currency,
+        total_value(e, :breakdown::text), total_detail(e, :breakdown::text),
         e.orders, e.ordered_minor, e.paid_minor, e.returned_minor, e.tax_minor, e.order_fee_minor, e.discount_minor,
         e.quantity, e.sold_quantity, e.sold_minor
     from totals_outstanding(:merchant::text, :most_outstanding::integer) as e
     where e.livemode = :livemode::boolean and e.bucket >= :since::timestamptz and e.bucket < :until::timestamptz
 )
-select width_bucket(bucket, :starts::timestamptz[]) - 1 as slot, currency,
+select slot, currency,
     case when :apart::boolean then value else '' end as value,
     case when :apart::boolean then detail else '' end as detail,
-    coalesce(total_sum(orders), 0) as orders, coalesce(total_sum(ordered_minor), 0) as ordered_minor,
-    coalesce(total_sum(paid_minor), 0) as paid_minor, coalesce(total_sum(returned_minor), 0) as returned_minor,
-    coalesce(total_sum(tax_minor), 0) as tax_minor, coalesce(total_sum(order_fee_minor), 0) as order_fee_minor,
-    coalesce(total_sum(discount_minor), 0) as discount_minor, coalesce(total_sum(quantity), 0) as quantity,
-    coalesce(total_sum(sold_quantity), 0) as sold_quantity, coalesce(total_sum(sold_minor), 0) as sold_minor
+    coalesce(total_sum(sign * orders), 0) as orders, coalesce(total_sum(sign * ordered_minor), 0) as ordered_minor,
+    coalesce(total_sum(sign * paid_minor), 0) as paid_minor,
+    coalesce(total_sum(sign * returned_minor), 0) as returned_minor,
+    coalesce(total_sum(sign * tax_minor), 0) as tax_minor,
+    coalesce(total_sum(sign * order_fee_minor), 0) as order_fee_minor,
+    coalesce(total_sum(sign * discount_minor), 0) as discount_minor,
+    coalesce(total_sum(sign * quantity), 0) as quantity,
+    coalesce(total_sum(sign * sold_quantity), 0) as sold_quantity,
+    coalesce(total_sum(sign * sold_minor), 0) as sold_minor
 from cells
 where value is not null and (:value::text is null or value = :value::text)
   and (:detail::text is null or detail = :detail::text)

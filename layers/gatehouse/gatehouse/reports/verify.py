@@ -135,12 +135,12 @@ def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _spans(first: datetime | None, last: datetime | None) -> Iterator[tuple[datetime, datetime, tuple[str, ...]]]:
-    """Give the days whose hours and days are compared with entries, then the months; the newest of both first."""
+    """Give the days whose sums are compared with entries, then the months; the newest of both first."""
     if first is None or last is None:
         return
     day = last.replace(hour=0, minute=0)
     while day > first - DAY:
-        yield day, day + DAY, ("hour", "day")
+        yield day, day + DAY, ("quarter", "hour", "six_hours", "day")
         day -= DAY
     month = last.replace(day=1, hour=0, minute=0)
     while month > first - 31 * DAY:

@@ -37,6 +37,7 @@ class Issuer:
     algorithm: str
     jwks_url: str
     merchant: str
+    claims: str = "gatehouse_"  # what the names of our own claims begin with; the console alone reads such
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Shown:
     subject: str
     merchant: str
     claims: Mapping[str, Any]
+    issuer: Issuer
 
 
 class Tokens:
@@ -58,6 +60,11 @@ class Tokens:
         self._fetch = fetch
         self._clock = clock
         self._keys: dict[str, tuple[float, dict[str, Any]]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the issuers whose tokens are taken."""
+        return [each.name for each in self._issuers.values()]
 
     def read(self, token: str) -> Shown:
         """Return who a token says the caller is; raise RequestRefused when it is not good."""
@@ -88,7 +95,7 @@ class Tokens:
             raise RequestRefused("The token has expired.", code="TOKEN_EXPIRED", status=401) from None
         except jwt.PyJWTError:
             raise _refused("is not good") from None
-        return Shown(f"{issuer.name}:{claims['sub']}", issuer.merchant, claims)
+        return Shown(f"{issuer.name}:{claims['sub']}", issuer.merchant, claims, issuer)
 
     def _key(self, issuer: Issuer, key_id: str) -> Any:
         now = self._clock()
@@ -104,23 +111,23 @@ class Tokens:
         return keys.get(key_id)
 
 
-def issuers_of(text: str) -> tuple[Issuer, ...]:
-    """Return the issuers of TENANT_JWT_ISSUERS; raise SettingError that says what is wrong."""
+def issuers_of(text: str, setting: str = "TENANT_JWT_ISSUERS") -> tuple[Issuer, ...]:
+    """Return the issuers of a setting; raise SettingError that says what is wrong."""
     if not text:
         return ()
     try:
         found = tuple(Issuer(**each) for each in json.loads(text))
     except (ValueError, TypeError):
         raise SettingError(
-            "TENANT_JWT_ISSUERS is no JSON list of {name, issuer, audience, algorithm, jwks_url, merchant}"
+            f"{setting} is no JSON list of {{name, issuer, audience, algorithm, jwks_url, merchant}}"
         ) from None
     for each in found:
         if each.algorithm not in ALGORITHMS:
-            raise SettingError(f"TENANT_JWT_ISSUERS: {each.name} has the algorithm {each.algorithm}, none of ours")
+            raise SettingError(f"{setting}: {each.name} has the algorithm {each.algorithm}, none of ours")
         if not each.jwks_url.startswith("https://") and settings().stage != "local":
-            raise SettingError(f"TENANT_JWT_ISSUERS: the jwks_url of {each.name} is not https")
+            raise SettingError(f"{setting}: the jwks_url of {each.name} is not https")
         if each.name in ("key", "user", "ops") or ":" in each.name or not each.audience:
-            raise SettingError(f"TENANT_JWT_ISSUERS: {each.name!r} needs another name, or an audience")
+            raise SettingError(f"{setting}: {each.name!r} needs another name, or an audience")
     return found
 
 
@@ -128,6 +135,12 @@ def issuers_of(text: str) -> tuple[Issuer, ...]:
 def tokens() -> Tokens:
     """Return the issuers of this process."""
     return Tokens(issuers_of(settings().tenant_jwt_issuers), _fetched)
+
+
+@cache
+def console_tokens() -> Tokens:
+    """Return the issuers whose tokens sign people in to the console of this process."""
+    return Tokens(issuers_of(settings().console_jwt_issuers, "CONSOLE_JWT_ISSUERS"), _fetched)
 
 
 def _fetched(url: str) -> Mapping[str, Any]:
