@@ -47,12 +47,11 @@ SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: .venv/.ready ## Run every test (ARGS="-k name" picks some)
 	@$(PYTHON) -m pytest $(SPREAD) $(ARGS)
 
-# Everything that speaks SQL; POSTGRES_15 is where Debian's package puts its programs. Rows that plans read are counted on
-# the newest Postgres alone: 15 walks through small tables (subscriptions) where 18 does not.
+# Everything that speaks SQL; POSTGRES_15 is where Debian's package puts its programs.
 .PHONY: test-postgres-15
 test-postgres-15: .venv/.ready ## Run the tests that use a database on Postgres 15, the oldest that we support
 	@TEST_POSTGRES_BINARIES=$(POSTGRES_15) $(PYTHON) -m pytest $(SPREAD) \
-	    --ignore tests/intake/test_what_an_event_reads.py $(wildcard tests/database tests/migrations tests/intake tests/jobs)
+	    $(wildcard tests/database tests/migrations tests/intake tests/jobs)
 
 .PHONY: lint
 lint: .venv/.ready ## Lint and types

@@ -18,7 +18,7 @@ from local.gateway_apis import Fault, GatewayApi
 from tests.end_to_end.test_ops_commands import done, gatehouse
 from tests.support.gateway_samples import samples
 from tests.support.postgres import run_sql
-from tests.support.stack import RunningStack, sweep, wait_until
+from tests.support.stack import RunningStack, run_now, wait_until
 
 HEADING = ("merchant", "name", "environment", "merchant_id", "consumer_key", "consumer_secret", "token")
 TOKENS = {"north": "n" * 48, "south": "s" * 48, "off": "o" * 48, "west": "w" * 48}
@@ -282,7 +282,7 @@ class Hurry:
             " and due_at > now() and last_error is not null returning 1",
         ):
             self.backed_off += len(run_sql(database, wait))
-        sweep(self._stack)
+        run_now(self._stack, "JobSweeperFunction")
         return False
 
 

@@ -17,7 +17,9 @@ from tests.support.gatehouse_database import GatehouseDatabase
 from tests.support.gateway_samples import samples
 
 ARRIVED = datetime(2026, 11, 20, 12, tzinfo=UTC)
-FEW, MANY = 2, 8  # how often every sample was recorded before, each time of other payments and people
+# How often every sample was recorded before, each time of other payments and people. Among eight, Postgres 15 still
+# finds it cheaper to read all subscriptions of an account by an index than to look two names up in it.
+FEW, MANY = 2, 14
 ONE_OF_EACH = ("reference", "email", "user_id", "event_id")
 # A plan may walk one more index page's worth of rows when a table grows, but never a share of the table.
 MOST_ROWS_MORE = 40
@@ -92,7 +94,7 @@ def test_an_event_reads_no_more_behind_many_others_than_behind_a_few(
     few = reads_of_each(ops, intake, keyring, "before-")
     for number in range(FEW, MANY):
         list(record_each(intake, keyring, f"many{number}-"))
-    gatehouse_database.sql("analyze")
+        gatehouse_database.sql("analyze")  # as autovacuum does, which is off here
     many = reads_of_each(ops, intake, keyring, "after-")
     more = {
         (name, table): (few[name][table], rows)

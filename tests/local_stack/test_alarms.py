@@ -28,7 +28,7 @@ from local.gateway_apis import Fault
 from local.observed_metrics import SECONDS_BETWEEN_LOOKS, read_points
 from tests.end_to_end.test_ops_commands import gatehouse
 from tests.support.postgres import connection_to, run_sql
-from tests.support.stack import RunningStack, sweep, wait_until
+from tests.support.stack import RunningStack, run_now, wait_until
 
 FORGED = "a secret that somebody guessed, as long as any token"
 MOST_SILENT_HOURS = 24
@@ -133,7 +133,7 @@ def facts_are_refused(stack: RunningStack) -> None:
     assert send_sample(stack, "stripe", id=f"evt_{uuid4().hex}", data=payload["data"]) == 200
     # After an outage the function leaves Postgres alone for some seconds, and the inbox takes the event meanwhile.
     wait_until(lambda: run_sql(stack.facts["database_url"], "select from webhook_events where status = 'failed'"), 60)
-    sweep(stack)
+    run_now(stack, "JobSweeperFunction")
 
 
 def letters_are_dead(queue: str) -> Callable[[RunningStack], None]:
@@ -163,7 +163,7 @@ def a_job_is_late(stack: RunningStack) -> None:
         "insert into jobs (topic, business_key, merchant, due_at, ring_after) values ('fetch_fee', 'late', 'default',"
         " now() - interval '1 hour', now() + interval '1 day')",
     )
-    sweep(stack)
+    run_now(stack, "JobSweeperFunction")
     run_sql(stack.facts["database_url"], "delete from jobs where business_key = 'late'")
 
 
@@ -178,7 +178,7 @@ def connections_run_out(stack: RunningStack) -> None:
     with ExitStack() as held:
         for _ in range(int(most * 0.9) - used):
             held.enter_context(connection_to(url))
-        sweep(stack)
+        run_now(stack, "JobSweeperFunction")
 
 
 def payloads_have_no_month(stack: RunningStack) -> None:
@@ -189,7 +189,7 @@ def payloads_have_no_month(stack: RunningStack) -> None:
         "insert into webhook_payloads (webhook_event_id, merchant, received_at, key_id, sealed)"
         " values (0, 'default', '1999-01-01Z', 'k1', '')",
     )
-    sweep(stack)
+    run_now(stack, "JobSweeperFunction")
     run_sql(url, "delete from webhook_payloads where received_at = '1999-01-01Z'")
     run_sql(url, "vacuum webhook_payloads_default")
 
@@ -206,7 +206,7 @@ def an_app_takes_nothing(stack: RunningStack) -> None:
     assert stack.send("paystack", json.dumps(payload).encode())[0] == 200
     wait_until(lambda: any(point.metric == "ForwardsFailed" for point in emitted(stack, since)))
     run_sql(url, "update jobs set created_at = now() - interval '1 hour' where topic = 'forward' and status = 'dead'")
-    sweep(stack)
+    run_now(stack, "JobSweeperFunction")
     run_sql(
         url,
         f"update apps set target_url = '{address}' where name = 'elevenone'; delete from jobs where status = 'dead'",
@@ -232,7 +232,7 @@ def the_api_of_tenants_fails(stack: RunningStack) -> None:
 def a_tenant_cannot_be_made(stack: RunningStack) -> None:
     """Neon refuses to make a project for it."""
     # After an outage both functions leave Postgres alone for some seconds; a bell that rings then is heard much later.
-    wait_until(lambda: not stack.supervisor.functions["TenantProvisionerFunction"].invoke(b"{}").failed, 60)
+    run_now(stack, "TenantProvisionerFunction")
     control = stack.facts["tenants"]["neon_api_url"].partition("/api/")[0].removeprefix("http://")
     connection = HTTPConnection(control, timeout=20)
     fault = {"fail": {"status": 422, "method": "POST", "path": "/projects", "times": 1}}
@@ -270,14 +270,8 @@ def a_tenant_cannot_be_measured(stack: RunningStack) -> None:
         " values ('tunmeasurable000', 'default', 'Unmeasurable', 'plain', 'active', 1, 100, 1, 1, 1, 'x', 'k0',"
         " 'ops:x')",
     )
-    provisioner = stack.supervisor.functions["TenantProvisionerFunction"]
-    wait_until(lambda: not provisioner.invoke(b"{}").failed, 60)
+    run_now(stack, "TenantProvisionerFunction")
     run_sql(url, "update platform_tenants set status = 'deleted', removed_at = now() where id = 'tunmeasurable000'")
-
-
-def write_backup(stack: RunningStack) -> None:
-    """Let the writer of the backup run once, as its schedule does each minute; likewise."""
-    wait_until(lambda: not stack.supervisor.functions["BackupWriterFunction"].invoke(b"{}").failed, 60)
 
 
 def the_backup_waits(stack: RunningStack) -> None:
@@ -289,7 +283,7 @@ def the_backup_waits(stack: RunningStack) -> None:
         " now() - interval '1 hour', now() + interval '1 hour' from generate_series(1, 50001) n;"
         "update backup_changes set attempts = 9, last_error = 'refused' where payment_id = -1",
     )
-    write_backup(stack)
+    run_now(stack, "BackupWriterFunction")
     run_sql(url, "delete from backup_changes where payment_id < 0")
 
 
@@ -297,7 +291,7 @@ def the_backup_is_away(stack: RunningStack) -> None:
     """The backup's Postgres does not answer."""
     stack.supervisor.stop_backup()
     try:
-        write_backup(stack)
+        run_now(stack, "BackupWriterFunction")
     finally:
         stack.supervisor.start_backup()
 
@@ -305,7 +299,7 @@ def the_backup_is_away(stack: RunningStack) -> None:
 def the_backup_differs(stack: RunningStack) -> None:
     """Somebody has changed an amount in the backup; the nightly comparison finds it, and takes the primary's."""
     url = stack.facts["backup_database_url"]
-    write_backup(stack)  # from now on it is on
+    run_now(stack, "BackupWriterFunction")  # from now on it is on
     payload = payload_of(stack, "stripe")
     payload["data"]["object"]["id"] = f"pi_{uuid4().hex}"
     assert send_sample(stack, "stripe", id=f"evt_{uuid4().hex}", data=payload["data"]) == 200
@@ -319,21 +313,26 @@ def the_backup_differs(stack: RunningStack) -> None:
 def sums_are_late(stack: RunningStack) -> None:
     """Somebody else holds the turn to count, and a mark is an hour old."""
     url = stack.facts["database_url"]
-    keeper = stack.supervisor.functions["TotalsKeeperFunction"]
+    keeper = "TotalsKeeperFunction"
     with connection_to(url) as connection:
         connection.run("select pg_advisory_lock(hashtextextended('gatehouse/totals', 0))")
         connection.run("insert into total_marks values ('payment', 0, 'default', now() - interval '1 hour')")
-        assert not keeper.invoke(b"{}").failed
-    assert not keeper.invoke(b"{}").failed
+        run_now(stack, keeper)
+    run_now(stack, keeper)
 
 
 def sums_are_wrong(stack: RunningStack) -> None:
     """Somebody has changed a sum; the nightly recount finds it."""
     url = stack.facts["database_url"]
-    keeper = stack.supervisor.functions["TotalsKeeperFunction"]
-    wait_until(lambda: keeper.invoke(b"{}") and run_sql(url, "select from totals limit 1"))
+    keeper = "TotalsKeeperFunction"
+
+    def are_counted() -> bool:
+        run_now(stack, keeper)
+        return bool(run_sql(url, "select from totals limit 1"))
+
+    wait_until(are_counted)
     run_sql(url, "update totals set payments = payments + 1 where payments is not null")
-    assert not keeper.invoke(b'{"work": "recount"}').failed
+    run_now(stack, keeper, b'{"work": "recount"}')
     run_sql(url, "update totals set payments = payments - 1 where payments is not null")
 
 
@@ -410,8 +409,8 @@ def healthy(running_stack: RunningStack) -> list[Point]:
     since = len(read_points(running_stack.folder))
     for gateway in NAMES:
         assert send_sample(running_stack, gateway) == 200
-    sweep(running_stack)
-    write_backup(running_stack)
+    run_now(running_stack, "JobSweeperFunction")
+    run_now(running_stack, "BackupWriterFunction")
     wait_until(lambda: any(point.namespace == "AWS/SQS" for point in emitted(running_stack, since)))
     return emitted(running_stack, since)
 

@@ -92,17 +92,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def sweep(stack: RunningStack) -> None:
-    """Let the sweeper run once, as its schedule does each minute; after an outage it is left alone for some seconds."""
+def run_now(stack: RunningStack, function: str, payload: bytes = b"{}") -> None:
+    """Let a function run once, as its schedule does; after an outage it leaves Postgres alone for some seconds."""
 
-    def swept() -> bool:
-        """Run, unless the schedule does just then: it may run once at a time."""
+    def has_run() -> bool:
+        """Run, unless the schedule does just then: some functions may run once at a time."""
         try:
-            return not stack.supervisor.functions["JobSweeperFunction"].invoke(b"{}").failed
+            return not stack.supervisor.functions[function].invoke(payload).failed
         except Throttled:
             return False
 
-    wait_until(swept, 60)
+    wait_until(has_run, 60)
 
 
 @pytest.fixture(scope="session")
