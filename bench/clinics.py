@@ -209,6 +209,7 @@ def write(server: PostgresServer, database: GatehouseDatabase, size: Size, *, fi
     seconds = perf_counter() - began
     copy(server, database, "invoices", INVOICE_COLUMNS, size.lines(invoices_of, first_id=first_id))
     copy(server, database, "memberships", MEMBERSHIP_COLUMNS, size.lines(membership_of, first_id=None))
+    database.sql("select repair_membership_counts()")
     return seconds
 
 

@@ -870,6 +870,23 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.count_membership()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+    if tg_op <> 'INSERT' then
+        insert into membership_counts (merchant, category, status, livemode, memberships, missed)
+        values (old.merchant, old.category, old.status, old.livemode, -1, -(old.renewal_missed_at is not null)::integer);
+    end if;
+    if tg_op <> 'DELETE' then
+        insert into membership_counts (merchant, category, status, livemode, memberships, missed)
+        values (new.merchant, new.category, new.status, new.livemode, 1, (new.renewal_missed_at is not null)::integer);
+    end if;
+    return null;
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.create_order(p_order jsonb, p_customer jsonb, p_items jsonb, p_prefix text, p_zone text, p_at timestamp with time zone, p_idempotency_key text, p_content_hash text, OUT order_id bigint, OUT is_new boolean)
  RETURNS record
  LANGUAGE plpgsql
@@ -1047,6 +1064,26 @@ end
 $function$;
 REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
+
+CREATE OR REPLACE FUNCTION public.drift_of_membership_counts()
+ RETURNS TABLE(merchant text, category text, status text, livemode boolean, memberships integer, missed integer)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    select merchant, category, status, livemode, sum(memberships)::integer, sum(missed)::integer
+    from (
+        select m.merchant, m.category, m.status, m.livemode, count(*) as memberships,
+            count(m.renewal_missed_at) as missed
+        from memberships m group by 1, 2, 3, 4
+        union all
+        select c.merchant, c.category, c.status, c.livemode, -sum(c.memberships), -sum(c.missed)
+        from membership_counts c group by 1, 2, 3, 4
+    ) as both_sides
+    group by 1, 2, 3, 4
+    having sum(memberships) <> 0 or sum(missed) <> 0
+$function$;
+REVOKE ALL ON FUNCTION drift_of_membership_counts() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drift_of_membership_counts() TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.drift_of_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
  RETURNS SETOF totals
@@ -4548,6 +4585,19 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.repair_membership_counts()
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$
+    with wrong as (
+        insert into membership_counts (merchant, category, status, livemode, memberships, missed)
+        select * from drift_of_membership_counts() returning 1
+    )
+    select count(*) from wrong
+$function$;
+REVOKE ALL ON FUNCTION repair_membership_counts() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION repair_membership_counts() TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.repair_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
  RETURNS integer
  LANGUAGE plpgsql
@@ -6418,6 +6468,25 @@ GRANT INSERT, SELECT ON TABLE jobs TO gatehouse_intake;
 GRANT INSERT, SELECT, UPDATE ON TABLE jobs TO gatehouse_ops, gatehouse_worker;
 GRANT SELECT ON TABLE jobs TO gatehouse_api;
 
+CREATE TABLE membership_counts (
+    merchant text NOT NULL,
+    category text NOT NULL,
+    status text NOT NULL,
+    livemode boolean NOT NULL,
+    memberships integer NOT NULL,
+    missed integer NOT NULL,
+    is_merged boolean NOT NULL DEFAULT false
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, autovacuum_vacuum_insert_threshold=-1);
+CREATE INDEX membership_counts_changes ON public.membership_counts USING btree (merchant) WHERE (NOT is_merged);
+CREATE INDEX membership_counts_merchant ON public.membership_counts USING btree (merchant);
+ALTER TABLE membership_counts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_merchants ON membership_counts FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
+CREATE POLICY own_merchant ON membership_counts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+COMMENT ON COLUMN membership_counts.memberships IS 'how many more, or with a minus fewer';
+COMMENT ON COLUMN membership_counts.missed IS 'how many more of them have missed a renewal';
+GRANT DELETE, INSERT, SELECT ON TABLE membership_counts TO gatehouse_ops, gatehouse_worker;
+GRANT SELECT ON TABLE membership_counts TO gatehouse_api;
+
 CREATE TABLE memberships (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     merchant text NOT NULL,
@@ -6475,6 +6544,8 @@ CREATE INDEX memberships_status_name ON public.memberships USING btree (merchant
 ALTER TABLE memberships ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY all_merchants ON memberships FOR ALL TO CURRENT_USER, gatehouse_ops, gatehouse_worker USING (true);
 CREATE POLICY own_merchant ON memberships FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
+CREATE TRIGGER count_membership AFTER INSERT OR DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION count_membership();
+CREATE TRIGGER count_membership_update AFTER UPDATE ON public.memberships FOR EACH ROW WHEN ((((((old.merchant IS DISTINCT FROM new.merchant) OR (old.category IS DISTINCT FROM new.category)) OR (old.status IS DISTINCT FROM new.status)) OR (old.livemode IS DISTINCT FROM new.livemode)) OR ((old.renewal_missed_at IS NULL) IS DISTINCT FROM (new.renewal_missed_at IS NULL)))) EXECUTE FUNCTION count_membership();
 CREATE TRIGGER memberships_audit_delete AFTER DELETE ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 CREATE TRIGGER memberships_audit_insert AFTER INSERT ON public.memberships FOR EACH ROW EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');
 CREATE TRIGGER memberships_audit_update AFTER UPDATE ON public.memberships FOR EACH ROW WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE FUNCTION write_audit('customer_ref', 'name', 'name_key', 'email', 'product_name', 'search', 'status_reason', 'referral_source');

@@ -65,6 +65,7 @@ select
 from patients p;
 drop table patients;
 set session_replication_role = origin;
+select repair_membership_counts();
 """
 ANALYZE = (
     "analyze merchants, product_categories, payments, invoices, memberships, payment_audit_log, health_data_reads,"

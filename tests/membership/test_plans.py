@@ -49,7 +49,7 @@ PLANS: list[tuple[Bound, str]] = [
     (m.list_by_start(**NEXT_MOMENT), "memberships_started"),
     (m.list_by_payment(**NEXT_MOMENT), "memberships_paid"),
     (m.list_by_expected(**NEXT_MOMENT), "memberships_expected"),
-    (m.count_tabs(merchant="default", livemode=None), "memberships_counted"),
+    (m.count_tabs(merchant="default", livemode=None), "membership_counts_merchant"),
     (m.find_membership(**ONE, reader="x", kind="membership"), "memberships_pkey"),
     (m.memberships_of_patient(**ONE), "memberships_patient"),
     (m.payments_of_patient(**ONE, most=200), "payments_customer"),

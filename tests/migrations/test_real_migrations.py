@@ -131,6 +131,18 @@ def test_orders_of_before_are_found_in_the_newer_ways_too(owned: Engine, by_hand
     )
 
 
+@pytest.mark.req("M5", "P13")
+def test_memberships_of_before_are_counted(owned: Engine, by_hand: ByHand) -> None:
+    (counts,) = FOLDER.glob("*_counts_of_memberships.sql")
+    owned.up(to=int(counts.name[:4]) - 1)
+    by_hand(
+        "insert into memberships (merchant, gateway, account, customer_ref, livemode, category, status_by_rule)"
+        " select 'default', 'mx_merchant', 'default', 'C' || n, true, 'TRT', 'active' from generate_series(1, 7) as n"
+    )
+    owned.up()
+    assert by_hand("select category, status, memberships, missed from membership_counts") == [["TRT", "active", 7, 0]]
+
+
 @pytest.mark.req("P13")
 def test_the_schema_is_what_the_committed_description_says(either: Engine) -> None:
     either.up()

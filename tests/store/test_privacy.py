@@ -139,6 +139,7 @@ NOTHING_PERSONAL = {
     "gateway_troubles": "which account has none to ask",
     "health_data_reads": "who read which rows",
     "imports": "which file, how far",
+    "membership_counts": "how many",
     "memberships": "John has none here; tests/membership erases those who have",
     "platform_tenants": "John pays for none here; tests/tenants erases who does",
     "product_categories": "what is sold",

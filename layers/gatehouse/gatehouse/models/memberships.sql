@@ -134,11 +134,11 @@ select * from found order by coalesce(next_expected_at, 'infinity'), id;
 
 -- name: count_tabs
 -- How many memberships each category has, by status. It names no patient, so nothing is noted.
-select category, status, count(*)::integer as memberships,
-       count(*) filter (where renewal_missed_at is not null)::integer as missed
-from memberships
+select category, status, sum(memberships)::integer as memberships, sum(missed)::integer as missed
+from membership_counts
 where merchant = :merchant::text and (:livemode::boolean is null or livemode = :livemode::boolean)
 group by category, status
+having sum(memberships) > 0
 order by category, status;
 
 -- name: find_membership

@@ -1,4 +1,4 @@
-"""Recounts rows and compares: entries with rows, and sums with entries; reports what differs, and repairs on command.
+"""Recounts rows and compares: entries with rows, sums with entries, counts with memberships; tells, repairs on command.
 
 A drift should never be: sums are counted from marks that the same transaction writes as changes the row. It would mean
 that somebody has changed rows past the triggers, or sums by hand; so it is told, and not silently put right.
@@ -41,7 +41,8 @@ def verify(
     check = database.query_one(sql.begin_check)
     bounds = database.query_one(sql.bounds)
     examples: list[str] = []
-    wrong_entries = wrong_totals = checked = 0
+    wrong_totals = _membership_counts_drifted(database, examples, repair=repair)
+    wrong_entries = checked = 0
     is_whole = True
 
     def note(source: str, row_id: int, merchant: str) -> None:
@@ -127,6 +128,18 @@ def count_all(
 def last_checks(database: Database, *, most: int = 10) -> list[dict[str, Any]]:
     """Return what the last recounts found."""
     return database.query(sql.last_checks, most=most)
+
+
+def _membership_counts_drifted(database: Database, examples: list[str], *, repair: bool) -> int:
+    """Recount all memberships, in one statement, and return how many of their counts are wrong."""
+    wrong = database.query(sql.drift_of_membership_counts)
+    examples += [
+        f"memberships of {row['category']} that are {row['status']}, of {row['merchant']}"
+        for row in wrong[:MOST_EXAMPLES]
+    ]
+    if wrong and repair:
+        database.query(sql.repair_membership_counts)
+    return len(wrong)
 
 
 def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
