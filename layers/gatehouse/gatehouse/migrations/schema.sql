@@ -113,7 +113,7 @@ where c.relkind in ('r', 'p', 'f') and c.oid = any (:relations::bigint[]);
 select c.oid::regclass::text as object, '0' as part,
     format('CREATE %sVIEW %s%s AS %s', case c.relkind when 'm' then 'MATERIALIZED ' else '' end, c.oid::regclass,
         coalesce(' WITH (' || array_to_string(c.reloptions, ', ') || ')', ''),
-        regexp_replace(regexp_replace(ltrim(pg_get_viewdef(c.oid)), '\m\w+\.(?=[\w"])', '', 'g'), '\s+', ' ', 'g')
+        regexp_replace(regexp_replace(ltrim(pg_get_viewdef(c.oid)), '\m[a-z_]\w*\.(?=[\w"])', '', 'g'), '\s+', ' ', 'g')
     ) as statement
 from pg_catalog.pg_class c
 where c.relkind in ('v', 'm') and c.oid = any (:relations::bigint[]);
