@@ -44,7 +44,7 @@ PRODUCTS = {
 }
 NAMES = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gia")
 NOTHING = "\\N"  # as COPY writes null
-FILLED = ("merchants", "product_categories", "payments", "invoices", "memberships")
+FILLED = ("merchants", "product_categories", "payments", "invoices", "memberships", "membership_counts")
 STATUSES = ("active", "active", "active", "active", "past_due", "paused", "canceled", "active")
 PAYMENT_COLUMNS = (
     "id, merchant, gateway, account, livemode, status, amount_minor, received_minor, currency, customer_ref, source,"
@@ -209,7 +209,7 @@ def write(server: PostgresServer, database: GatehouseDatabase, size: Size, *, fi
     seconds = perf_counter() - began
     copy(server, database, "invoices", INVOICE_COLUMNS, size.lines(invoices_of, first_id=first_id))
     copy(server, database, "memberships", MEMBERSHIP_COLUMNS, size.lines(membership_of, first_id=None))
-    database.sql("select repair_membership_counts()")
+    database.sql("select repair_membership_counts(id) from merchants")
     return seconds
 
 

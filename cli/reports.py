@@ -79,7 +79,7 @@ def show(
 def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs.")] = False,
 ) -> None:
-    """Compare every sum with a recount of the rows themselves. Exit code 3 when something differs."""
+    """Compare every sum and every count of memberships with a recount. Exit code 3 when something differs."""
     found = checks.verify(ops_database(), repair=repair)
     output.say(f"{found.rows_checked} payments, refunds, disputes and orders recounted")
     for example in found.examples:
@@ -88,7 +88,9 @@ def verify(
     if not differs:
         output.say("every sum is right")
         return
-    output.say(f"{found.entries_drifted} rows and {found.totals_drifted} sums {'were' if repair else 'are'} wrong")
+    output.say(
+        f"{found.entries_drifted} rows and {found.totals_drifted} sums or counts {'were' if repair else 'are'} wrong"
+    )
     if repair:
         output.say("all of them are put right")
     else:

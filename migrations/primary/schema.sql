@@ -1065,25 +1065,24 @@ $function$;
 REVOKE ALL ON FUNCTION customers_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION customers_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
-CREATE OR REPLACE FUNCTION public.drift_of_membership_counts()
- RETURNS TABLE(merchant text, category text, status text, livemode boolean, memberships integer, missed integer)
+CREATE OR REPLACE FUNCTION public.drift_of_membership_counts(p_merchant text)
+ RETURNS TABLE(category text, status text, livemode boolean, memberships integer, missed integer)
  LANGUAGE sql
  STABLE
 AS $function$
-    select merchant, category, status, livemode, sum(memberships)::integer, sum(missed)::integer
+    select category, status, livemode, sum(memberships)::integer, sum(missed)::integer
     from (
-        select m.merchant, m.category, m.status, m.livemode, count(*) as memberships,
-            count(m.renewal_missed_at) as missed
-        from memberships m group by 1, 2, 3, 4
+        select m.category, m.status, m.livemode, count(*) as memberships, count(m.renewal_missed_at) as missed
+        from memberships m where m.merchant = p_merchant group by 1, 2, 3
         union all
-        select c.merchant, c.category, c.status, c.livemode, -sum(c.memberships), -sum(c.missed)
-        from membership_counts c group by 1, 2, 3, 4
+        select c.category, c.status, c.livemode, -sum(c.memberships), -sum(c.missed)
+        from membership_counts c where c.merchant = p_merchant group by 1, 2, 3
     ) as both_sides
-    group by 1, 2, 3, 4
+    group by 1, 2, 3
     having sum(memberships) <> 0 or sum(missed) <> 0
 $function$;
-REVOKE ALL ON FUNCTION drift_of_membership_counts() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION drift_of_membership_counts() TO gatehouse_ops, gatehouse_worker;
+REVOKE ALL ON FUNCTION drift_of_membership_counts(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drift_of_membership_counts(text) TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.drift_of_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
  RETURNS SETOF totals
@@ -3599,6 +3598,38 @@ $function$;
 REVOKE ALL ON FUNCTION memberships_with_words(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION memberships_with_words(text) TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
+CREATE OR REPLACE FUNCTION public.merge_membership_counts(p_left_alone integer, p_most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    taken integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('gatehouse/membership_counts', 0)) then
+        return 0;
+    end if;
+    with changed as (
+        select merchant from membership_counts where not is_merged group by merchant having count(*) > p_left_alone
+    ), gone as (
+        delete from membership_counts c
+        where c.ctid = any (array(
+            select k.ctid from membership_counts k join changed using (merchant) order by k.is_merged limit p_most))
+        returning c.*
+    ), merged as (
+        insert into membership_counts (merchant, category, status, livemode, memberships, missed, is_merged)
+        select merchant, category, status, livemode, sum(memberships), sum(missed), true from gone
+        group by merchant, category, status, livemode
+        having sum(memberships) <> 0 or sum(missed) <> 0
+    )
+    select count(*) into taken from gone;
+    return taken;
+end
+$function$;
+REVOKE ALL ON FUNCTION merge_membership_counts(integer,integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION merge_membership_counts(integer,integer) TO gatehouse_ops, gatehouse_worker;
+
 CREATE OR REPLACE FUNCTION public.names_of_person(p_theirs jsonb)
  RETURNS TABLE(gateway text, account text, kind text, object_id text)
  LANGUAGE sql
@@ -4585,18 +4616,24 @@ begin
 end
 $function$;
 
-CREATE OR REPLACE FUNCTION public.repair_membership_counts()
- RETURNS bigint
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION public.repair_membership_counts(p_merchant text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
-    with wrong as (
-        insert into membership_counts (merchant, category, status, livemode, memberships, missed)
-        select * from drift_of_membership_counts() returning 1
-    )
-    select count(*) from wrong
+declare
+    repaired integer;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('gatehouse/membership_counts', 0));
+    insert into membership_counts (merchant, category, status, livemode, memberships, missed)
+    select p_merchant, category, status, livemode, memberships, missed from drift_of_membership_counts(p_merchant);
+    get diagnostics repaired = row_count;
+    return repaired;
+end
 $function$;
-REVOKE ALL ON FUNCTION repair_membership_counts() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION repair_membership_counts() TO gatehouse_ops, gatehouse_worker;
+REVOKE ALL ON FUNCTION repair_membership_counts(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION repair_membership_counts(text) TO gatehouse_ops, gatehouse_worker;
 
 CREATE OR REPLACE FUNCTION public.repair_totals(p_since timestamp with time zone, p_until timestamp with time zone, p_levels text[])
  RETURNS integer
@@ -6484,8 +6521,7 @@ CREATE POLICY all_merchants ON membership_counts FOR ALL TO CURRENT_USER, gateho
 CREATE POLICY own_merchant ON membership_counts FOR ALL TO gatehouse_api, gatehouse_intake USING ((merchant = current_setting('gatehouse.merchant'::text, true)));
 COMMENT ON COLUMN membership_counts.memberships IS 'how many more, or with a minus fewer';
 COMMENT ON COLUMN membership_counts.missed IS 'how many more of them have missed a renewal';
-GRANT DELETE, INSERT, SELECT ON TABLE membership_counts TO gatehouse_ops, gatehouse_worker;
-GRANT SELECT ON TABLE membership_counts TO gatehouse_api;
+GRANT SELECT ON TABLE membership_counts TO gatehouse_api, gatehouse_ops, gatehouse_worker;
 
 CREATE TABLE memberships (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

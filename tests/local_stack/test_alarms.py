@@ -330,7 +330,7 @@ def sums_are_wrong(stack: RunningStack) -> None:
         run_now(stack, keeper)
         return bool(run_sql(url, "select from totals limit 1"))
 
-    wait_until(are_counted)
+    wait_until(are_counted, 120)
     run_sql(url, "update totals set payments = payments + 1 where payments is not null")
     run_now(stack, keeper, b'{"work": "recount"}')
     run_sql(url, "update totals set payments = payments - 1 where payments is not null")

@@ -195,6 +195,13 @@ def test_verify_sees_what_somebody_changed_by_hand(owned: Engine, by_hand: ByHan
 
 
 @pytest.mark.req("P13")
+def test_numbers_in_views_are_part_of_the_description(owned: Engine, by_hand: ByHand) -> None:
+    owned.up()
+    by_hand("create view halves as select m.id, 1048576.5 / 2 as half from merchants m")
+    assert "SELECT id, (1048576.5 / (2)::numeric) AS half FROM merchants m" in described(owned)
+
+
+@pytest.mark.req("P13")
 def test_monthly_partitions_are_not_part_of_the_description(owned: Engine, by_hand: ByHand) -> None:
     owned.up()
     before = described(owned)

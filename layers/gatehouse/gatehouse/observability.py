@@ -143,7 +143,9 @@ METRICS = {
     "ReadsFromBackup": Metric("Count", "Questions answered from the backup because the primary was away."),
     "TotalsWaiting": Metric("Count", "Changes that the sums of the reports do not hold yet; answers add them."),
     "OldestTotalWaiting": Metric("Seconds", "How long the oldest of them has waited to be counted."),
-    "TotalsDrifted": Metric("Count", "Entries and sums of the reports that a nightly recount found wrong."),
+    "TotalsDrifted": Metric(
+        "Count", "Entries and sums of the reports, and counts of memberships, that a nightly recount found wrong."
+    ),
     "TenantReadyTime": Metric("Milliseconds", "From a tenant's request to its database being ready."),
     "TenantsNotMade": Metric("Count", "Tenants that could not be made, and were undone."),
     "TenantsMeasured": Metric("Count", "Tenants whose storage was measured."),

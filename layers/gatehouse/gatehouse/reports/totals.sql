@@ -356,25 +356,18 @@ select id, begun_at, ended_at, rows_checked, entries_drifted, totals_drifted, re
 from total_checks order by id desc limit :most::integer;
 
 -- name: merge_membership_counts
--- Merges the counts of merchants that have many changes; who reads meanwhile sees all of them before or after it.
-with changed as (
-    select merchant from membership_counts where not is_merged
-    group by merchant having count(*) > :left_alone::integer
-), taken as (
-    delete from membership_counts c using changed where c.merchant = changed.merchant returning c.*
-), merged as (
-    insert into membership_counts (merchant, category, status, livemode, memberships, missed, is_merged)
-    select merchant, category, status, livemode, sum(memberships), sum(missed), true from taken
-    group by merchant, category, status, livemode
-    having sum(memberships) <> 0 or sum(missed) <> 0
-)
-select count(*) as taken from taken;
+-- Merges the counts of merchants that have many changes.
+select merge_membership_counts(:left_alone::integer, :most::integer) as taken;
+
+-- name: merchants
+-- All of them.
+select id from merchants order by id;
 
 -- name: drift_of_membership_counts
--- Counts of memberships that are not what a recount says: how many are missing.
-select merchant, category, status, memberships, missed from drift_of_membership_counts()
-order by merchant, category, status;
+-- Counts of one merchant's memberships that are not what a recount says: how many are missing.
+select category, status, livemode, memberships, missed from drift_of_membership_counts(:merchant::text)
+order by category, status, livemode;
 
 -- name: repair_membership_counts
 -- Puts them right.
-select repair_membership_counts() as repaired;
+select repair_membership_counts(:merchant::text) as repaired;

@@ -41,9 +41,9 @@ def verify(
     check = database.query_one(sql.begin_check)
     bounds = database.query_one(sql.bounds)
     examples: list[str] = []
-    wrong_totals = _membership_counts_drifted(database, examples, repair=repair)
+    wrong_counts, is_whole = _wrong_membership_counts(database, repair=repair, is_time_up=lambda: clock() > deadline)
+    wrong_totals = len(wrong_counts)
     wrong_entries = checked = 0
-    is_whole = True
 
     def note(source: str, row_id: int, merchant: str) -> None:
         nonlocal wrong_entries
@@ -85,6 +85,7 @@ def verify(
         if wrong and repair:
             while database.query_one(sql.repair_totals, **span)["repaired"] is None:
                 time.sleep(WAIT_SECONDS)
+    examples += wrong_counts[: MOST_EXAMPLES - len(examples)]
     found = Verified(checked, wrong_entries, wrong_totals, examples, is_whole)
     database.query(
         sql.end_check,
@@ -130,16 +131,24 @@ def last_checks(database: Database, *, most: int = 10) -> list[dict[str, Any]]:
     return database.query(sql.last_checks, most=most)
 
 
-def _membership_counts_drifted(database: Database, examples: list[str], *, repair: bool) -> int:
-    """Recount all memberships, in one statement, and return how many of their counts are wrong."""
-    wrong = database.query(sql.drift_of_membership_counts)
-    examples += [
-        f"memberships of {row['category']} that are {row['status']}, of {row['merchant']}"
-        for row in wrong[:MOST_EXAMPLES]
-    ]
-    if wrong and repair:
-        database.query(sql.repair_membership_counts)
-    return len(wrong)
+def _wrong_membership_counts(
+    database: Database, *, repair: bool, is_time_up: Callable[[], bool]
+) -> tuple[list[str], bool]:
+    """Recount the memberships of one merchant after the other; return what is wrong, and whether all were recounted."""
+    found: list[str] = []
+    for merchant in database.query(sql.merchants):
+        if is_time_up():
+            return found, False
+        wrong = database.query(sql.drift_of_membership_counts, merchant=merchant["id"])
+        for row in wrong:
+            mode = "" if row["livemode"] else " in test mode"
+            found.append(
+                f"memberships of {row['category']}, {row['status']}{mode}, of {merchant['id']}:"
+                f" {row['memberships']} not counted, {row['missed']} missed renewals"
+            )
+        if wrong and repair:
+            database.query(sql.repair_membership_counts, merchant=merchant["id"])
+    return found, True
 
 
 def _ranges(first: int, last: int) -> Iterator[tuple[int, int]]:
