@@ -101,13 +101,14 @@ def _draw_server(stands: Standing) -> None:
 
 def _draw_gateways(stands: Standing) -> None:
     output.say("\ngateways", style="bold")
+    least = "at least " if any(row["hour_is_cut"] for row in stands.gateways) else ""
     rows = [
         (
             row["gateway"],
             moment(row["last_at"]),
             _ago(row["silent_seconds"]),
-            row["in_last_hour"],
-            row["failed_in_last_hour"],
+            f"{least}{row['in_last_hour']}",
+            f"{least}{row['failed_in_last_hour']}",
         )
         for row in stands.gateways
     ]

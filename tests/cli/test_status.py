@@ -85,7 +85,7 @@ def test_each_thing_that_needs_a_look_is_named(
     said = json.loads(gatehouse("status", "--json", "--watch", "--times", "1").stdout)
     assert len(said["concerns"]) == 4
     stripe = next(row for row in said["stands"]["gateways"] if row["gateway"] == "stripe")
-    assert (stripe["in_last_hour"], stripe["failed_in_last_hour"]) == (2, 1)
+    assert (stripe["in_last_hour"], stripe["failed_in_last_hour"], stripe["hour_is_cut"]) == (2, 1, False)
     paypal = next(row for row in said["stands"]["gateways"] if row["gateway"] == "paypal")
     assert (paypal["last_at"], paypal["in_last_hour"]) == (None, 0)
 

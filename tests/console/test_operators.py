@@ -8,7 +8,7 @@ from gatehouse.accounts import fingerprint
 from gatehouse.database.connection import Database
 from gatehouse.errors import AwsError
 from gatehouse.jobs.depths import Depth
-from gatehouse.models import accounts, api_keys
+from gatehouse.models import accounts, api_keys, standing
 from gatehouse.models.admin_changes import list_changes
 from gatehouse.sealing import Keyring
 from tests.console.console_client import Browser, Console
@@ -31,6 +31,22 @@ def test_health_shows_what_needs_a_look(
     part = operator.get("/console/ops/health", live="1")
     assert "given up" in part.text
     assert "<html" not in part.text
+
+
+def test_health_says_where_it_has_not_counted_all_of_the_last_hour(
+    operator: Browser, gatehouse_database: GatehouseDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint(gatehouse_database)
+    gatehouse_database.sql("update webhook_events set received_at = now()")
+    ((events,),) = gatehouse_database.sql("select count(*)::int from webhook_events")
+    assert "at least" not in operator.get("/console/ops/health").words
+    monkeypatch.setattr(standing, "NEWEST_EVENTS", events)
+    assert f"at least {events}" in operator.get("/console/ops/health").words
+    gatehouse_database.sql(
+        "update webhook_events set received_at = now() - interval '2 hours'"
+        " where id = (select min(id) from webhook_events)"
+    )
+    assert "at least" not in operator.get("/console/ops/health").words
 
 
 def test_health_is_there_while_the_queues_are_away(console: Console, operator: Browser) -> None:

@@ -28,7 +28,7 @@ async def show(request: Request, visitor: Operator) -> Response:  # noqa: ARG001
     depths, queues_are_away = _depths(desk)
     context: dict[str, Any] = {"depths": depths, "queues_are_away": queues_are_away, "away": ""}
     try:
-        found = standing(database)
+        found = standing(database, times_of_apps=False)
         context |= {"found": found, "concerns": [*found.concerns, *concerns_of(depths)]}
         if is_live:
             return fragment(request, "health_now.html", **context)

@@ -18,19 +18,29 @@ sql = load_statements(Path(__file__).with_name("health.sql"))
 performance_sql = load_statements(Path(__file__).with_name("performance.sql"))
 
 
-def check(database: Database) -> dict[str, Any]:
-    """Return plain facts, ready for JSON, about the server and this process's use of it; raise when it is away."""
+def server(database: Database) -> dict[str, Any]:
+    """Return what the server says of itself, ready for JSON; raise when it is away."""
     started = time.perf_counter()
     facts = database.query_one(sql.server_facts)
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
-    migrations_readable = facts.pop("migrations_readable")
-    this_process = asdict(database.statistics)
-    del this_process["last_error"]  # anybody may ask for health, and an error names hosts and roles
     return {
         "ok": facts["writable"],
         "milliseconds": milliseconds,
         **{name: float(value) if isinstance(value, Decimal) else value for name, value in facts.items()},
-        "migrations_version": database.query_one(sql.migrations_version)["version"] if migrations_readable else None,
+    }
+
+
+def check(database: Database) -> dict[str, Any]:
+    """Return plain facts, ready for JSON, about the server and this process's use of it; raise when it is away."""
+    facts = server(database)
+    this_process = asdict(database.statistics)
+    del this_process["last_error"]  # anybody may ask for health, and an error names hosts and roles
+    asked = [sql.database_size(), *([sql.migrations_version()] if facts.pop("migrations_readable") else [])]
+    size, *version = database.flush(asked)
+    return {
+        **facts,
+        **size.rows[0],
+        "migrations_version": version[0].rows[0]["version"] if version else None,
         "this_process": this_process,
     }
 

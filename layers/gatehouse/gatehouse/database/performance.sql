@@ -4,12 +4,16 @@
 -- The largest tables with their indexes, and how many dead rows wait for vacuum.
 select
     relid::regclass::text as table_name,
-    pg_total_relation_size(relid) as total_bytes,
-    pg_indexes_size(relid) as index_bytes,
+    table_bytes + index_bytes as total_bytes,
+    index_bytes,
     n_live_tup as live_rows,
     n_dead_tup as dead_rows,
     greatest(last_vacuum, last_autovacuum) as vacuumed_at
 from pg_stat_user_tables
+cross join lateral (
+    select pg_table_size(relid) as table_bytes, pg_indexes_size(relid) as index_bytes
+    offset 0  -- so that each file is looked at once
+) as size
 order by total_bytes desc, table_name
 limit :most::int;
 

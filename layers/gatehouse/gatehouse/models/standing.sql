@@ -16,9 +16,10 @@ group by topic
 order by topic;
 
 -- name: last_events
--- The last event of each gateway among the newest so many; one that is not there has been silent for longer.
+-- The last event of each gateway among the newest so many; one that is not there has been silent for longer. Where all of
+-- them came within the hour there were more: `hour_is_cut`.
 with newest as (
-    select gateway, max(received_at) as last_at,
+    select gateway, max(received_at) as last_at, min(received_at) as first_at, count(*) as events,
         count(*) filter (where received_at > now() - interval '1 hour') as in_last_hour,
         count(*) filter (where received_at > now() - interval '1 hour' and status = 'failed') as failed_in_last_hour
     from (select gateway, received_at, status from webhook_events order by id desc limit :most::integer) as held
@@ -26,7 +27,9 @@ with newest as (
 )
 select
     g.gateway, n.last_at, extract(epoch from now() - n.last_at)::bigint as silent_seconds,
-    coalesce(n.in_last_hour, 0) as in_last_hour, coalesce(n.failed_in_last_hour, 0) as failed_in_last_hour
+    coalesce(n.in_last_hour, 0) as in_last_hour, coalesce(n.failed_in_last_hour, 0) as failed_in_last_hour,
+    coalesce((select sum(events) = :most::integer and min(first_at) > now() - interval '1 hour' from newest), false)
+        as hour_is_cut
 from unnest(:gateways::text[]) with ordinality as g (gateway, place)
 left join newest n using (gateway)
 order by g.place;
