@@ -92,7 +92,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-AFTER_AN_OUTAGE = ("ConnectionError", "ServiceUnavailable")  # what a function fails with while it leaves Postgres alone
+AFTER_AN_OUTAGE = ("ConnectionError", "TimeoutError", "ServiceUnavailable")  # what a function fails with then
 
 
 def run_now(stack: RunningStack, function: str, payload: bytes = b"{}") -> None:
