@@ -106,27 +106,27 @@ def test_an_account_from_its_first_event_to_its_last(running_stack: RunningStack
 @pytest.mark.req("O5", "M6", "G11")
 def test_new_credentials_end_an_accounts_trouble_and_its_jobs_go_on(running_stack: RunningStack) -> None:
     stack = running_stack
-    done(stack, "merchants", "add", "clinic")
-    account = ("mx_merchant", "clinic")
+    done(stack, "merchants", "add", "practice")
+    account = ("mx_merchant", "practice")
     given = {"merchant_id": "500000001", "consumer_key": "refused", "consumer_secret": "planted_old"}
-    where = ("--merchant", "clinic", "--mode", "test", *FROM_STDIN)
+    where = ("--merchant", "practice", "--mode", "test", *FROM_STDIN)
     done(stack, "gateways", "add", *account, *where, stdin=json.dumps(given))
-    waits = "select due_at > now() from jobs where business_key = 'clinic/waits'"
+    waits = "select due_at > now() from jobs where business_key = 'practice/waits'"
     run_sql(
         stack.facts["database_url"],
         "insert into gateway_troubles (gateway, account, merchant, kind, reason, credentials_mark, asked_again_at)"
-        " values ('mx_merchant', 'clinic', 'clinic', 'refused', 'it answered 401', 'old', now() + interval '1 h');"
+        " values ('mx_merchant', 'practice', 'practice', 'refused', 'it answered 401', 'old', now() + interval '1 h');"
         "insert into jobs (topic, business_key, merchant, arguments, due_at, ring_after)"
-        """ values ('refetch', 'clinic/waits', 'clinic', '{"gateway": "mx_merchant", "account": "clinic"}',"""
+        """ values ('refetch', 'practice/waits', 'practice', '{"gateway": "mx_merchant", "account": "practice"}',"""
         " now() + interval '1 h', now() + interval '1 h')",
     )
     assert "credentials refused since" in " ".join(done(stack, "gateways", "list").split())
     assert run_sql(stack.facts["database_url"], waits) == [[True]]
     changed = json.dumps({"consumer_key": "key", "consumer_secret": "planted_new"})
     said = done(stack, "gateways", "credentials", *account, *FROM_STDIN, stdin=changed)
-    assert said.strip() == "mx_merchant/clinic: changed consumer_key, consumer_secret"
+    assert said.strip() == "mx_merchant/practice: changed consumer_key, consumer_secret"
     assert run_sql(stack.facts["database_url"], waits) == [[False]]
-    assert run_sql(stack.facts["database_url"], "select * from gateway_troubles where account = 'clinic'") == []
+    assert run_sql(stack.facts["database_url"], "select * from gateway_troubles where account = 'practice'") == []
     shown = done(stack, "gateways", "show", *account)
     assert "500000001" in shown  # what was not given stays
     assert "planted" not in shown + said
